@@ -1,0 +1,1 @@
+"""Floor 1: what the consensus layer fixes, as smooth functions of floats, differentiable in everything."""
