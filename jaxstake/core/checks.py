@@ -46,7 +46,7 @@ def require(ok: jax.Array | bool, message: str, **values: Scalar) -> Scalar:
         multiplies its result. Multiplying, not selecting, makes the gradient NaN as well.
 
     Raises:
-        ValueError: the condition is concrete and fails somewhere.
+        ValueError: the condition is concrete and fails somewhere (also under an eager `grad`, where it is known).
 
     Example:
         >>> require(2 > 1, "two exceeds one")
@@ -141,6 +141,10 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _first_bad(ok: jax.Array | bool, value: Scalar) -> Any:
-    """The first element of `value` at which `ok` fails, as a plain number if it is one."""
+    """The first element of `value` at which `ok` fails, as a plain number if it is known."""
+    while hasattr(value, "primal"):  # under an eager `grad` the number is known inside its tracer
+        value = value.primal  # type: ignore[union-attr]
+    if is_traced(value):
+        return "a traced value"
     ok_array, value_array = np.broadcast_arrays(np.asarray(ok), np.asarray(value))
     return value_array[~ok_array].flat[0].item()
