@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
@@ -22,9 +22,11 @@ from jax.experimental import checkify
 
 from jaxstake.core import leaves
 from jaxstake.core.domain import Domain
+from jaxstake.core.numerics import as_float
 from jaxstake.core.typing import Scalar
 
-_carry_checks: contextvars.ContextVar[bool] = contextvars.ContextVar("carry_checks", default=False)
+# Part of the key of JAX's caches, so that a trace made with checks is never reused without them, nor the reverse.
+_carry_checks = jax.make_user_context(default_value=False)
 _established: contextvars.ContextVar[bool] = contextvars.ContextVar("established", default=False)
 
 
@@ -33,44 +35,58 @@ def is_traced(*values: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
-def require(ok: jax.Array | bool, message: str, **values: Scalar) -> Scalar:
-    """Require a condition; return a factor that is 1 where it holds and NaN where it does not.
+def confirm(ok: jax.Array | bool, message: str, **values: Scalar) -> jax.Array | bool:
+    """Raise if a condition is known to fail; return it where it is traced, and True where it is known to hold.
 
     Args:
         ok: the condition, element by element.
         message: the rule; `{name}` is replaced by the value of that name.
         values: the numbers that the message quotes.
 
-    Returns:
-        1.0 if the condition is concrete and holds; else an array of 1 and NaN by which the caller
-        multiplies its result. Multiplying, not selecting, makes the gradient NaN as well.
-
     Raises:
         ValueError: the condition is concrete and fails somewhere (also under an eager `grad`, where it is known).
 
     Example:
-        >>> require(2 > 1, "two exceeds one")
-        1.0
-        >>> require(False, "shares must add up to 1, got {total}", total=0.9)
+        >>> confirm(2 > 1, "two exceeds one")
+        True
+        >>> confirm(False, "shares must add up to 1, got {total}", total=0.9)
         Traceback (most recent call last):
         ...
         ValueError: shares must add up to 1, got 0.9
     """
     if not is_traced(ok):
         if np.all(ok):
-            return 1.0
+            return True
         raise ValueError(message.format(**{name: _first_bad(ok, value) for name, value in values.items()}))
-    if _carry_checks.get():
-        checkify.check(
-            jnp.all(ok), message, debug=False, **{name: jnp.asarray(value) for name, value in values.items()}
-        )
-    return jnp.where(ok, 1.0, jnp.nan)
+    if _carry_checks.value:
+        quoted = {name: _first_bad_traced(ok, value) for name, value in values.items()}
+        checkify.check(jnp.all(ok), message, debug=False, **quoted)
+    return ok
+
+
+def poison(ok: jax.Array | bool) -> Scalar:
+    """A factor that is 1 where the condition holds and NaN where it does not; the number 1.0 if it is known to hold.
+
+    Multiply a result by it: multiplying, not selecting, makes the gradient NaN as well.
+    """
+    return 1.0 if ok is True else jnp.where(ok, 1.0, jnp.nan)
+
+
+def require(ok: jax.Array | bool, message: str, **values: Scalar) -> Scalar:
+    """`poison(confirm(...))`: raise if the condition is known to fail, else the factor by which to multiply.
+
+    Example:
+        >>> require(2 > 1, "two exceeds one")
+        1.0
+    """
+    return poison(confirm(ok, message, **values))
 
 
 def require_domain(name: str, value: Scalar, domain: Domain) -> Scalar:
     """Return `value`, poisoned with NaN where it lies outside `domain`; raise if that is known now.
 
-    Inside `established` this is the identity: the caller has checked its whole input already.
+    An integer array comes back as floats. Inside `established` nothing is checked: the caller has checked its
+    whole input already.
 
     Example:
         >>> from jaxstake.core.domain import FRACTION
@@ -79,26 +95,32 @@ def require_domain(name: str, value: Scalar, domain: Domain) -> Scalar:
         ...
         ValueError: uptime must be in [0, 1], got 1.5
     """
+    if hasattr(value, "dtype") and not jnp.issubdtype(value.dtype, jnp.floating):
+        value = as_float(value)
     if _established.get():
         return value
     factor = require(domain.contains(value), f"{name} must be {domain.rule}, got {{value}}", value=value)
     return value if isinstance(factor, float) else value * factor
 
 
-def validate(container: Any) -> Scalar:
-    """Check every leaf of a container against the domain its field declares.
+def in_domains(container: Any, *, skip: Collection[str] = ()) -> jax.Array | bool:
+    """Check every leaf of a container, but those named in `skip`, against the domain its field declares.
 
     Returns:
-        1.0, or (traced) a factor of 1 and NaN as in `require`.
+        True, or (traced) the condition that all lie inside. One condition for `poison`, because a chain of
+        conjunctions costs a sweep far less than a product of factors.
 
     Raises:
         ValueError: a concrete leaf is outside its domain; the message gives its dotted name.
     """
-    factor: Scalar = 1.0
+    ok: jax.Array | bool = True
+    values = leaves.as_dict(container)
     for name, domain in leaves.domains(container).items():
-        value = leaves.get(container, name)
-        factor = factor * require(domain.contains(value), f"{name} must be {domain.rule}, got {{value}}", value=value)
-    return factor
+        if name in skip:
+            continue
+        value = values[name]
+        ok = ok & confirm(domain.contains(value), f"{name} must be {domain.rule}, got {{value}}", value=value)
+    return ok
 
 
 @contextlib.contextmanager
@@ -114,7 +136,8 @@ def established() -> Iterator[None]:
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make traced checks of `function` raise, also under `jit` and `vmap` inside it.
 
-    Slower; for debugging. The function must not be compiled before: a compiled trace has no checks.
+    Slower; for debugging. Functions that are compiled inside are traced anew. Arguments that are no numbers
+    (names, functions) are passed on as they are.
 
     Example:
         >>> from jaxstake.core.domain import POSITIVE
@@ -127,17 +150,26 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        token = _carry_checks.set(True)
-        try:
-            error, result = jax.jit(checkify.checkify(lambda a, k: function(*a, **k)))(args, kwargs)
-        finally:
-            _carry_checks.reset(token)
+        arguments, structure = jax.tree.flatten((args, kwargs))
+        numbers = {place: leaf for place, leaf in enumerate(arguments) if _is_number(leaf)}
+
+        def call(traced: dict[int, Any]) -> Any:
+            given = [traced.get(place, leaf) for place, leaf in enumerate(arguments)]
+            positional, named = jax.tree.unflatten(structure, given)
+            return function(*positional, **named)
+
+        with _carry_checks(True):
+            error, result = jax.jit(checkify.checkify(call))(numbers)
         message = error.get()
         if message is not None:
             raise ValueError(message.split(" (`check` failed)")[0])
         return result
 
     return wrapper
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, complex)) or hasattr(value, "dtype")
 
 
 def _first_bad(ok: jax.Array | bool, value: Scalar) -> Any:
@@ -148,3 +180,10 @@ def _first_bad(ok: jax.Array | bool, value: Scalar) -> Any:
         return "a traced value"
     ok_array, value_array = np.broadcast_arrays(np.asarray(ok), np.asarray(value))
     return value_array[~ok_array].flat[0].item()
+
+
+def _first_bad_traced(ok: Any, value: Scalar) -> jax.Array:
+    """The same inside a trace."""
+    shape = jnp.broadcast_shapes(jnp.shape(ok), jnp.shape(value))
+    first = jnp.argmin(jnp.broadcast_to(ok, shape))
+    return jnp.broadcast_to(jnp.asarray(value), shape).ravel()[first]

@@ -13,13 +13,20 @@ from jaxstake.core.typing import Scalar
 
 
 def as_float(x: Scalar) -> jax.Array:
-    """The value as a floating-point array of its own precision; integers take JAX's default.
+    """The value as a floating-point array of its own precision; integers and booleans take JAX's default.
+
+    A Python number stays weakly typed: it adopts the precision of the array that it meets.
 
     Example:
-        >>> as_float(3).dtype == jnp.asarray(3.0).dtype
-        True
+        >>> as_float(3).dtype == jnp.asarray(3.0).dtype, as_float(3).weak_type
+        (True, True)
     """
-    return jnp.asarray(x, jnp.result_type(x, float))
+    if isinstance(x, int):
+        return jnp.asarray(float(x))
+    array = jnp.asarray(x)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    return array * 1.0 if array.weak_type else array.astype(float)
 
 
 def safe_sqrt(x: Scalar) -> jax.Array:
@@ -47,15 +54,16 @@ def safe_log(x: Scalar, *, at_zero: float = 0.0) -> jax.Array:
 
 
 def safe_divide(numerator: Scalar, denominator: Scalar, *, at_zero: float = 0.0) -> jax.Array:
-    """Quotient, and `at_zero` with gradient 0 where the denominator is 0.
+    """Quotient, and `at_zero` with gradient 0 where the denominator is 0; NaN stays NaN.
 
     Example:
         >>> float(safe_divide(1.0, 4.0)), float(safe_divide(1.0, 0.0))
         (0.25, 0.0)
     """
-    denominator = as_float(denominator)
+    numerator, denominator = as_float(numerator), as_float(denominator)
     zero = denominator == 0
-    return jnp.where(zero, at_zero, numerator / jnp.where(zero, 1.0, denominator))
+    quotient = numerator / jnp.where(zero, 1.0, denominator)
+    return jnp.where(zero & ~jnp.isnan(numerator), at_zero, quotient)
 
 
 def positive_part(x: Scalar) -> jax.Array:

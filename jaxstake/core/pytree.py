@@ -4,7 +4,7 @@ Every field is a differentiable leaf unless it is declared `static`. Static is f
 numbers that set a shape; everything else stays a leaf, so that a sweep over it neither recompiles
 nor loses its gradient. Values are never validated on construction: a container is rebuilt at every
 `vmap`, `grad` and `jit`, with tracers inside. Domains are metadata of the fields instead, checked
-by `jaxstake.core.checks.validate` where a model starts.
+by `jaxstake.core.checks.in_domains` where a model starts.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxstake.core.numerics import as_float
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 
@@ -16,9 +17,9 @@ from jaxstake.core.typing import Scalar
 class Root:
     """A solved root.
 
-    `value` is NaN where the function has the same sign at both ends of the bracket.
-    `residual` is the function there, `steps` the evaluations used, `converged` whether the bracket
-    shrank to the tolerance.
+    `value` is NaN, with a NaN gradient, where the search failed: the function has the same sign at both ends of
+    the bracket or is NaN where it matters, or the steps did not suffice. `residual` is the function there, `steps`
+    the evaluations used, `converged` whether the bracket shrank to the tolerance.
     """
 
     value: Any = leaf()
@@ -46,11 +47,13 @@ def solve_bracketed(
         function: scalar to scalar; may close over traced parameters.
         low: one end of the bracket, scalar.
         high: the other end, scalar.
-        tolerance: relative width of the bracket at which to stop; default four rounding units.
+        tolerance: width of the bracket at which to stop, relative to the root; default four rounding units. A root
+            nearer to zero than the tolerance squared times the given bracket is found to that distance only.
         max_steps: most evaluations after the first two.
 
     Returns:
-        `Root`; failure is a NaN value and `converged` False, never an exception inside `jit`.
+        `Root`; failure is a NaN value and `converged` False, never an exception inside `jit`. A pole at which the
+        function changes its sign is taken for a root: look at `residual`.
 
     Raises:
         ValueError: low or high is not a scalar.
@@ -62,7 +65,8 @@ def solve_bracketed(
         >>> print(f"{square_root(4.0):.5f} {jax.grad(square_root)(4.0):.5f}")
         2.00000 0.25000
     """
-    dtype = jnp.result_type(low, high, float)
+    low, high = as_float(low), as_float(high)
+    dtype = jnp.result_type(low, high)
     low, high = jax.lax.stop_gradient((jnp.asarray(low, dtype), jnp.asarray(high, dtype)))
     if low.ndim or high.ndim:
         raise ValueError(f"low and high must be scalars, got shapes {low.shape} and {high.shape}; vmap instead")
@@ -74,19 +78,19 @@ def solve_bracketed(
     value, report = jax.lax.custom_root(
         function, 0.5 * (low + high), solve, lambda linear, y: y / linear(jnp.ones_like(y)), has_aux=True
     )
-    steps, converged, bracketed = report[0], report[1] > 0, report[2] > 0
-    value = jnp.where(bracketed, value, jnp.nan)
-    return Root(value=value, residual=function(value), steps=steps, converged=converged & bracketed)
+    steps, converged = report[0], report[1] > 0
+    value = value * jnp.where(converged, 1.0, jnp.nan)  # a product, so that the gradient fails too
+    return Root(value=value, residual=function(value), steps=steps, converged=converged)
 
 
 def _chandrupatla(f: Callable[[Any], Any], low: Any, high: Any, relative: float, max_steps: int) -> tuple[Any, Any]:
     """Iterate with newest point a, opposite point b, former point c, until the bracket is narrow.
 
-    Returns the root and [steps, converged, bracketed] as floats, which is what `custom_root` carries.
+    Returns the root and [steps, converged] as floats, which is what `custom_root` carries.
     """
     f_low, f_high = f(low), f(high)
     bracketed = jnp.sign(f_low) * jnp.sign(f_high) <= 0
-    smallest = jnp.finfo(low.dtype).tiny
+    smallest = relative**2 * jnp.abs(high - low)
 
     def width(a: Any, b: Any) -> Any:
         return jnp.abs(b - a) - 2 * (relative * jnp.maximum(jnp.abs(a), jnp.abs(b)) + smallest)
@@ -107,8 +111,9 @@ def _chandrupatla(f: Callable[[Any], Any], low: Any, high: Any, relative: float,
     start = (high, f_high, low, f_low, low, f_low, jnp.asarray(0.5, low.dtype), jnp.asarray(0))
     a, fa, b, fb, *_, steps = jax.lax.while_loop(unfinished, advance, start)
     value = jnp.where(jnp.abs(fa) <= jnp.abs(fb), a, b)
-    converged = (width(a, b) <= 0) | (fa == 0) | (fb == 0)
-    return value, jnp.stack([steps.astype(a.dtype), converged.astype(a.dtype), bracketed.astype(a.dtype)])
+    narrow = (width(a, b) <= 0) | (fa == 0) | (fb == 0)
+    converged = narrow & (jnp.sign(fa) * jnp.sign(fb) <= 0)  # not so if a function value was NaN
+    return value, jnp.stack([steps.astype(a.dtype), converged.astype(a.dtype)])
 
 
 def _next_fraction(a: Any, fa: Any, b: Any, fb: Any, c: Any, fc: Any, relative: float) -> Any:

@@ -72,8 +72,8 @@ def apr(scenario: Scenario) -> Apr:
         2.5270% 0.0931% 2.6201%
         >>> import jax
         >>> slope = jax.grad(lambda s: apr(s).net)(Scenario()).network.total_stake_eth
-        >>> print(f"{slope * 1e6:.4%} per million ETH more at stake")
-        -0.0322% per million ETH more at stake
+        >>> print(f"{slope * 1e6:.3%} per million ETH more at stake")
+        -0.032% per million ETH more at stake
     """
     factor = validate(scenario)
     # All but the running costs depend on the stake, so poisoning these two makes a bad lane NaN throughout, in value

@@ -8,6 +8,7 @@ The functions below are the interface: each dispatches on the family, and a new 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NoReturn
 
 import jax
@@ -16,7 +17,7 @@ from jax.scipy.special import ndtr, ndtri
 
 from jaxstake.core.checks import require_domain
 from jaxstake.core.domain import FINITE, FRACTION, NON_NEGATIVE, PROPER_FRACTION
-from jaxstake.core.numerics import as_float, safe_divide
+from jaxstake.core.numerics import as_float, safe_divide, safe_sqrt
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 
@@ -46,8 +47,7 @@ def log_normal_from_median(*, median_eth: float, mean_eth: float) -> LogNormal:
     """
     if not 0 < median_eth <= mean_eth:
         raise ValueError(f"need 0 < median_eth <= mean_eth, got {median_eth} and {mean_eth}")
-    log_std = (2.0 * float(jnp.log(mean_eth / median_eth))) ** 0.5
-    return LogNormal(log_mean=float(jnp.log(median_eth)), log_std=log_std)
+    return LogNormal(log_mean=math.log(median_eth), log_std=math.sqrt(2.0 * math.log(mean_eth / median_eth)))
 
 
 def _unknown(distribution: Any) -> NoReturn:
@@ -80,19 +80,29 @@ def cdf(distribution: Any, *, value: Scalar) -> Scalar:
 
 @functools.singledispatch
 def quantile(distribution: Any, *, level: Scalar) -> Scalar:
-    """Value that a share `level` in [0, 1] of blocks does not exceed, ETH."""
+    """Value that a share `level` in [0, 1] of blocks does not exceed, ETH.
+
+    Lognormal: `exp(mu + sigma z)` with z the normal quantile of the level; 0 at level 0 and infinite at level 1, with
+    gradient 0 there.
+    """
     _unknown(distribution)
 
 
 @functools.singledispatch
 def log_density(distribution: Any, *, value: Scalar) -> Scalar:
-    """Natural logarithm of the density at `value` ETH; minus infinity for value <= 0."""
+    """Natural logarithm of the density at `value` ETH; minus infinity for value <= 0.
+
+    At `log_std` 0 all mass is at the median: plus infinity there, minus infinity elsewhere.
+    """
     _unknown(distribution)
 
 
 @functools.singledispatch
 def tail_mean(distribution: Any, *, level: Scalar) -> Scalar:
-    """Mean of the blocks above the quantile at `level` in [0, 1), ETH. Lognormal: `mean Phi(sigma - z) / (1 - level)`."""
+    """Mean of the blocks above the quantile at `level` in [0, 1), ETH.
+
+    Lognormal: `mean Phi(sigma - z) / (1 - level)` with z the normal quantile of the level.
+    """
     _unknown(distribution)
 
 
@@ -121,30 +131,40 @@ def _(distribution: LogNormal) -> Scalar:
 @cdf.register
 def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     value = as_float(value)
-    positive = value > 0
-    return jnp.where(positive, ndtr(_standardised(distribution, jnp.where(positive, value, 1.0))), 0.0 * value)
+    outside = value <= 0
+    chance = ndtr(_standardised(distribution, jnp.where(outside, 1.0, value)))
+    return jnp.where(outside, 0.0, chance)
 
 
 @quantile.register
 def _(distribution: LogNormal, *, level: Scalar) -> Scalar:
     level = as_float(require_domain("level", level, FRACTION))
-    return jnp.exp(distribution.log_mean + distribution.log_std * ndtri(level))
+    lowest, highest = level <= 0, level >= 1
+    z = ndtri(jnp.where(lowest | highest, 0.5, level))
+    value = jnp.exp(distribution.log_mean + distribution.log_std * z)
+    return jnp.where(lowest, 0.0, jnp.where(highest, jnp.inf, value))
 
 
 @log_density.register
 def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     value = as_float(value)
-    positive = value > 0
-    inside = jnp.where(positive, value, 1.0)
+    outside = value <= 0
+    inside = jnp.where(outside, 1.0, value)
+    spread = as_float(distribution.log_std)
+    point = spread == 0
     z = _standardised(distribution, inside)
-    log_norm = jnp.log(as_float(distribution.log_std)) + 0.5 * jnp.log(2.0 * jnp.pi) + jnp.log(inside)
-    return jnp.where(positive, -0.5 * z**2 - log_norm, -jnp.inf)
+    log_norm = jnp.log(jnp.where(point, 1.0, spread)) + 0.5 * math.log(2.0 * math.pi) + jnp.log(inside)
+    at_point = point & (jnp.log(inside) == distribution.log_mean)
+    return jnp.where(outside, -jnp.inf, jnp.where(at_point, jnp.inf, -0.5 * z**2 - log_norm))
 
 
 @tail_mean.register
 def _(distribution: LogNormal, *, level: Scalar) -> Scalar:
     level = as_float(require_domain("level", level, PROPER_FRACTION))
-    return mean(distribution) * ndtr(distribution.log_std - ndtri(level)) / (1.0 - level)
+    everything = level <= 0
+    z = ndtri(jnp.where(everything, 0.5, level))
+    above = jnp.where(everything, 1.0, ndtr(distribution.log_std - z))
+    return mean(distribution) * above / (1.0 - level)
 
 
 @sample.register
@@ -154,7 +174,12 @@ def _(distribution: LogNormal, *, key: jax.Array, shape: tuple[int, ...] = ()) -
 
 
 def _standardised(distribution: LogNormal, value: jax.Array) -> jax.Array:
-    return (jnp.log(value) - distribution.log_mean) / distribution.log_std
+    """`(ln value - mu) / sigma`; at sigma 0 the limit, plus infinity from the median on and minus infinity below."""
+    spread = as_float(distribution.log_std)
+    point = spread == 0
+    gap = jnp.log(value) - distribution.log_mean
+    limit = jnp.where(gap >= 0, jnp.inf, -jnp.inf)
+    return jnp.where(point, limit, gap / jnp.where(point, 1.0, spread))
 
 
 @pytree
@@ -206,10 +231,10 @@ def fit_log_normal(payments_eth: jax.Array) -> LogNormalFit:
     log_payment = jnp.log(jnp.where(used, payments, 1.0))
     log_mean = safe_divide(jnp.sum(log_payment), count) * usable
     spread = jnp.where(used, log_payment - log_mean, 0.0)
-    log_std = jnp.sqrt(safe_divide(jnp.sum(spread**2), count)) * usable
+    log_std = safe_sqrt(safe_divide(jnp.sum(spread**2), count)) * usable
     fitted = LogNormal(log_mean=log_mean, log_std=log_std)
     log_likelihood = -jnp.sum(jnp.where(used, log_payment, 0.0)) - count * (
-        jnp.log(log_std) + 0.5 * jnp.log(2.0 * jnp.pi) + 0.5
+        jnp.log(log_std) + 0.5 * math.log(2.0 * math.pi) + 0.5
     )
     return LogNormalFit(
         distribution=fitted,

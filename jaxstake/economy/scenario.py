@@ -112,18 +112,19 @@ def validate(scenario: Scenario) -> Scalar:
         ...
         ValueError: validator.uptime must be in [0, 1], got 1.2
     """
-    factor = checks.validate(scenario)
     balance, stake = scenario.validator.effective_balance_eth, scenario.network.total_stake_eth
-    factor = factor * checks.require(
+    largest = forks.max_effective_balance_eth(scenario.fork, compounding=True)
+    ok = checks.in_domains(scenario)
+    ok = ok & checks.confirm(
         stake >= balance,
         "network.total_stake_eth must be at least validator.effective_balance_eth = {balance}, got {stake}",
         stake=stake,
         balance=balance,
     )
-    largest = forks.max_effective_balance_eth(scenario.fork, compounding=True)
-    return factor * checks.require(
+    ok = ok & checks.confirm(
         balance <= largest,
         "validator.effective_balance_eth must be at most {largest}, the largest at this fork, got {balance}",
         balance=balance,
         largest=largest,
     )
+    return checks.poison(ok)

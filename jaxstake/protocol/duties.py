@@ -63,8 +63,9 @@ def proposal_probability(*, effective_balance_eth: Scalar, total_stake_eth: Scal
 def proposal_distribution(*, slots: Scalar, probability: Scalar, max_proposals: int) -> jax.Array:
     """Probabilities of 0, 1, ..., max_proposals proposals in a number of slots: Binomial(slots, probability).
 
-    Equation: `P(k) = C(n, k) p^k (1-p)^(n-k)`, by the ratios of successive terms, which keeps full precision in
-    float32 for millions of slots where differences of log-gamma do not.
+    Equation: `P(k) = C(n, k) p^k (1-p)^(n-k)`, by the ratios of successive terms. In float32 the relative error is
+    about `2^-22` for a validator, whatever the number of slots (where differences of log-gamma lose everything), and
+    grows with the expected number `n p`: 3e-5 at 300 proposals, 1e-2 at 30,000.
 
     Args:
         slots: number of slots `n`, >= 0; need not be whole (the ratio stays defined) but is a distribution only if so.
@@ -88,11 +89,18 @@ def proposal_distribution(*, slots: Scalar, probability: Scalar, max_proposals: 
     probability = require_domain("probability", probability, Domain(0.0, 1.0, open_high=True))
     count = jnp.arange(max_proposals)
     slots, probability = as_float(slots), as_float(probability)
-    ratio = (slots - count.astype(slots.dtype)) / (count + 1).astype(slots.dtype) * probability / (1.0 - probability)
-    possible = ratio > 0
+    dtype = jnp.result_type(slots, probability)
+    never = probability == 0
+    chance = jnp.where(never, 0.5, probability)
+    ratio = (slots - count.astype(dtype)) / (count + 1).astype(dtype) * chance / (1.0 - chance)
+    possible = ~(ratio <= 0)
     log_ratio = jnp.where(possible, jnp.log(jnp.where(possible, ratio, 1.0)), -jnp.inf)
     steps = jnp.concatenate([jnp.zeros(1, log_ratio.dtype), log_ratio])
-    return jnp.exp(slots * jnp.log1p(-probability) + jnp.cumsum(steps))
+    chances = jnp.exp(slots * jnp.log1p(-chance) + jnp.cumsum(steps))
+    # At p = 0 the ratio has no logarithm, so take the tangent there: P(0) = 1 - n p, P(1) = n p, else 0.
+    expected, place = slots * probability, jnp.arange(max_proposals + 1)
+    tangent = jnp.where(place == 0, 1.0 - expected, jnp.where(place == 1, expected, 0.0 * expected))
+    return jnp.where(never, tangent, chances)
 
 
 def proposal_quantile(*, level: Scalar, slots: Scalar, probability: Scalar, max_proposals: int) -> jax.Array:
@@ -123,13 +131,13 @@ def proposal_quantile(*, level: Scalar, slots: Scalar, probability: Scalar, max_
 def binomial_income(*, trials: Scalar, probability: Scalar, amount: Moments) -> Moments:
     """Moments of the income from a binomial number of independent payments.
 
-    Equation, with raw moments `a1, a2, a3` of one payment: mean `n p a1`, variance `n (p a2 - p^2 a1^2)`, third
-    central moment `n (p a3 - 3 p^2 a1 a2 + 2 p^3 a1^3)`.
+    Equation, with mean `m`, variance `v` and third central moment `t` of one payment and q = 1 - p: mean `n p m`,
+    variance `n p (v + q m^2)`, third central moment `n p (t + 3 q m v + q (q - p) m^3)`.
 
     Args:
         trials: number of chances `n`, >= 0 (slots, or sync-committee periods).
         probability: chance `p` of a payment at each, in [0, 1].
-        amount: moments of one payment; a variance of 0 for a fixed amount.
+        amount: moments of one payment; a variance, >= 0, of 0 for a fixed amount.
 
     Raises:
         ValueError: a concrete argument is out of range.
@@ -138,15 +146,11 @@ def binomial_income(*, trials: Scalar, probability: Scalar, amount: Moments) -> 
     """
     trials = require_domain("trials", trials, NON_NEGATIVE)
     probability = require_domain("probability", probability, FRACTION)
-    first = amount.mean
-    second = amount.variance + first**2
-    third = amount.third_central + 3.0 * first * amount.variance + first**3
-    return Moments(
-        mean=trials * probability * first,
-        variance=trials * (probability * second - (probability * first) ** 2),
-        third_central=trials
-        * (probability * third - 3.0 * probability**2 * first * second + 2.0 * (probability * first) ** 3),
-    )
+    spread = require_domain("amount.variance", amount.variance, NON_NEGATIVE)
+    mean, miss = amount.mean, 1.0 - probability
+    expected = trials * probability
+    third = amount.third_central + miss * mean * (3.0 * spread + (miss - probability) * mean**2)
+    return Moments(mean=expected * mean, variance=expected * (spread + miss * mean**2), third_central=expected * third)
 
 
 def add_moments(*parts: Moments) -> Moments:

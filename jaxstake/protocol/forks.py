@@ -229,10 +229,15 @@ def get(name: str, *, preset: Preset = "mainnet") -> Fork:
 def at_epoch(epoch: int) -> str:
     """Name of the fork that is active on mainnet at an epoch.
 
+    Raises:
+        ValueError: epoch is negative.
+
     Example:
         >>> at_epoch(364_031), at_epoch(364_032)
         ('deneb', 'electra')
     """
+    if epoch < 0:
+        raise ValueError(f"epoch must be at least 0, got {epoch}")
     starts = specification.MAINNET_FORK_EPOCHS
     return [name for name in NAMES if starts[name] is not None and starts[name] <= epoch][-1]  # type: ignore[operator]
 

@@ -161,7 +161,8 @@ def ejection_epochs(fork: Fork, *, balance_eth: Scalar) -> Scalar:
 
     Equation: `leak_epochs_to_balance` down to `EJECTION_BALANCE` + 1 - 0.25 ETH: hysteresis keeps the effective
     balance at 17 ETH until the balance falls under 16.75. Early by about 0.5 % (4,661 epochs for 32 ETH against
-    4,686 of the integer rules), because the penalty is taken on the effective balance, which lags upwards.
+    4,686 of the integer rules), because the penalty is taken on the effective balance, which is on average 0.25 ETH
+    below a falling balance.
 
     Args:
         fork: constants, Altair or later.
@@ -175,7 +176,14 @@ def ejection_epochs(fork: Fork, *, balance_eth: Scalar) -> Scalar:
     downward, _ = hysteresis_eth(fork)
     increment = fork.effective_balance_increment_gwei / GWEI_PER_ETH
     threshold = fork.ejection_balance_gwei / GWEI_PER_ETH + increment - downward
-    return leak_epochs_to_balance(fork, balance_eth=balance_eth, remaining_eth=threshold)
+    balance_eth = require_domain("balance_eth", balance_eth, POSITIVE)
+    factor = require(
+        balance_eth >= threshold,
+        "balance_eth must be at least {threshold}, where ejection follows, got {balance}",
+        threshold=threshold,
+        balance=balance_eth,
+    )
+    return factor * leak_epochs_to_balance(fork, balance_eth=balance_eth, remaining_eth=threshold)
 
 
 def epochs_to_finality(fork: Fork, *, offline_share: Scalar) -> Scalar:

@@ -252,16 +252,16 @@ def exit_epochs(
         fork: constants, Electra or later.
         amounts_gwei: [E] effective balances that ask to exit, in order, Gwei, >= 0.
         total_stake_gwei: total active balance, Gwei, > 0.
-        current_epoch: epoch in which the requests arrive.
-        earliest_exit_epoch: head of the queue before the first request.
-        exit_balance_to_consume_gwei: churn left at the head, Gwei.
+        current_epoch: epoch in which the requests arrive, >= 0.
+        earliest_exit_epoch: head of the queue before the first request, >= 0.
+        exit_balance_to_consume_gwei: churn left at the head, Gwei, >= 0.
 
     Returns:
         [E] exit epochs as floats; exact in x64 up to 2^53 Gwei, a step function without useful gradient
         (`exit_queue_epochs` is the smooth one).
 
     Raises:
-        ValueError: amounts_gwei is not a vector, or the fork is before Electra.
+        ValueError: amounts_gwei is not a vector, a concrete argument is out of range, or the fork is before Electra.
 
     Source: `compute_exit_epoch_and_update_churn` (Electra).
     """
@@ -269,6 +269,11 @@ def exit_epochs(
     if amounts.ndim != 1:
         raise ValueError(f"amounts_gwei must be a vector [E], got shape {amounts.shape}")
     require_defined(fork, "min_per_epoch_churn_limit_gwei")
+    amounts = require_domain("amounts_gwei", amounts, NON_NEGATIVE)
+    total_stake_gwei = require_domain("total_stake_gwei", total_stake_gwei, POSITIVE)
+    current_epoch = require_domain("current_epoch", current_epoch, NON_NEGATIVE)
+    earliest_exit_epoch = require_domain("earliest_exit_epoch", earliest_exit_epoch, NON_NEGATIVE)
+    balance_left = require_domain("exit_balance_to_consume_gwei", exit_balance_to_consume_gwei, NON_NEGATIVE)
     limit = exit_churn_limit(fork, total_stake_eth=total_stake_gwei / GWEI_PER_ETH) * GWEI_PER_ETH
     increment = fork.effective_balance_increment_gwei
     churn = jnp.floor(limit / increment) * increment
@@ -278,13 +283,15 @@ def exit_epochs(
         earliest, left = queue
         left = jnp.where(earliest < first, churn, left)
         earliest = jnp.maximum(earliest, first)
-        more = jnp.ceil(jnp.maximum(amount - left, 0.0) / churn)
+        missing = jnp.maximum(amount - left, 0.0)
+        more = jnp.ceil(missing / churn)
+        more = jnp.where(more * churn < missing, more + 1, more)  # the quotient may have been rounded down
         earliest, left = earliest + more, left + more * churn - amount
         return (earliest, left), earliest
 
     start = (
         jnp.asarray(earliest_exit_epoch, amounts.dtype),
-        jnp.asarray(exit_balance_to_consume_gwei, amounts.dtype),
+        jnp.asarray(balance_left, amounts.dtype),
     )
     return jax.lax.scan(request, start, amounts)[1]
 

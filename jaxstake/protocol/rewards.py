@@ -9,15 +9,20 @@ of the fork included. The exact rules floor each term to whole Gwei; these do no
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
 import jax.numpy as jnp
 
-from jaxstake.core.checks import require_domain
+from jaxstake.core.checks import established, require_domain
 from jaxstake.core.domain import FRACTION, NON_NEGATIVE, POSITIVE, POSITIVE_FRACTION
 from jaxstake.core.numerics import as_float
-from jaxstake.core.pytree import leaf, pytree
+from jaxstake.core.pytree import data_fields, leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.core.units import GWEI_PER_ETH
 from jaxstake.protocol.forks import Fork, epochs_per_year, increment_eth, require_defined
+
+T = TypeVar("T")
 
 
 @pytree
@@ -59,11 +64,11 @@ def get_base_reward_per_increment(fork: Fork, *, total_stake_eth: Scalar) -> Sca
     Equation: `b = EFFECTIVE_BALANCE_INCREMENT * BASE_REWARD_FACTOR / sqrt(total active balance)`, in Gwei.
 
     Args:
-        fork: constants.
+        fork: constants, Altair or later; a base reward of phase 0 is a fourth of it, of which there are four.
         total_stake_eth: total active effective balance, ETH, > 0.
 
     Raises:
-        ValueError: total_stake_eth is concrete and not positive.
+        ValueError: total_stake_eth is concrete and not positive, or the fork is phase 0.
 
     Source: `get_base_reward_per_increment` (Altair).
 
@@ -72,6 +77,7 @@ def get_base_reward_per_increment(fork: Fork, *, total_stake_eth: Scalar) -> Sca
         >>> print(f"{get_base_reward_per_increment(forks.get('fulu'), total_stake_eth=16e6) * 1e9:.2f} Gwei")
         505.96 Gwei
     """
+    require_defined(fork, "weight_denominator")
     total_stake_eth = require_domain("total_stake_eth", total_stake_eth, POSITIVE)
     root_gwei = jnp.sqrt(as_float(total_stake_eth)) * GWEI_PER_ETH**0.5
     return increment_eth(fork) * fork.base_reward_factor / root_gwei
@@ -81,12 +87,12 @@ def get_base_reward(fork: Fork, *, effective_balance_eth: Scalar, total_stake_et
     """Base reward of a validator per epoch, ETH: `m * b`, what it earns when everything is perfect.
 
     Args:
-        fork: constants.
+        fork: constants, Altair or later.
         effective_balance_eth: effective balance of the validator, ETH, >= 0.
         total_stake_eth: total active effective balance, ETH, > 0.
 
     Raises:
-        ValueError: a concrete argument is out of range.
+        ValueError: a concrete argument is out of range, or the fork is phase 0.
 
     Source: `get_base_reward` (Altair).
     """
@@ -138,6 +144,7 @@ def get_sync_participant_reward(fork: Fork, *, total_stake_eth: Scalar) -> Scala
     Source: `process_sync_aggregate` (Altair).
     """
     require_defined(fork, "sync_reward_weight", "sync_committee_size")
+    total_stake_eth = require_domain("total_stake_eth", total_stake_eth, POSITIVE)
     total_reward = get_base_reward(fork, effective_balance_eth=total_stake_eth, total_stake_eth=total_stake_eth)
     share = fork.sync_reward_weight / fork.weight_denominator
     return total_reward * share / (fork.slots_per_epoch * fork.sync_committee_size)
@@ -190,6 +197,7 @@ def proposer_reward(
     base_reward_eth = require_domain("base_reward_eth", base_reward_eth, NON_NEGATIVE)
     own = require_domain("own", own, FRACTION)
     block_rate = require_domain("block_rate", block_rate, POSITIVE_FRACTION)
+    participation = _require_shares("participation", participation)
     flags = (
         participation.source * fork.timely_source_weight
         + participation.target * fork.timely_target_weight
@@ -243,29 +251,30 @@ def expected_epoch_rewards(
     """
     require_defined(fork, "timely_source_weight")
     base = get_base_reward(fork, effective_balance_eth=effective_balance_eth, total_stake_eth=total_stake_eth)
+    performance = _require_shares("performance", performance)
+    participation = _require_shares("participation", participation)
+    block_rate = require_domain("block_rate", block_rate, POSITIVE_FRACTION)
+    leak_share = require_domain("leak_share", leak_share, FRACTION)
 
     def flag(weight: Scalar, own: Scalar, network: Scalar) -> Scalar:
         return attestation_reward(
             fork, base_reward_eth=base, weight=weight, own=own, network=network, leak_share=leak_share
         )
 
-    sync = sync_committee_income(fork, base_reward_eth=base, block_rate=block_rate)
-    lost = missed_attestation_penalty(fork, base_reward_eth=base, performance=performance)
-    own_sync = require_domain("performance.sync", performance.sync, FRACTION)
-    return EpochRewards(
-        source=flag(fork.timely_source_weight, performance.source, participation.source),
-        target=flag(fork.timely_target_weight, performance.target, participation.target),
-        head=flag(fork.timely_head_weight, performance.head, participation.head),
-        sync=sync * own_sync,
-        proposer=proposer_reward(
-            fork,
-            base_reward_eth=base,
-            own=performance.proposer,
-            participation=participation,
-            block_rate=block_rate,
-        ),
-        missed=-(lost + sync * (1.0 - own_sync)),
-    )
+    with established():
+        sync = sync_committee_income(fork, base_reward_eth=base, block_rate=block_rate)
+        lost = missed_attestation_penalty(fork, base_reward_eth=base, performance=performance)
+        proposer = proposer_reward(
+            fork, base_reward_eth=base, own=performance.proposer, participation=participation, block_rate=block_rate
+        )
+        return EpochRewards(
+            source=flag(fork.timely_source_weight, performance.source, participation.source),
+            target=flag(fork.timely_target_weight, performance.target, participation.target),
+            head=flag(fork.timely_head_weight, performance.head, participation.head),
+            sync=sync * performance.sync,
+            proposer=proposer,
+            missed=-(lost + sync * (1.0 - performance.sync)),
+        )
 
 
 def missed_attestation_penalty(fork: Fork, *, base_reward_eth: Scalar, performance: Performance) -> Scalar:
@@ -297,11 +306,11 @@ def perfect_apr(fork: Fork, *, total_stake_eth: Scalar) -> Scalar:
     Equation: `BASE_REWARD_FACTOR / sqrt(total active balance in Gwei) * epochs_per_year`.
 
     Args:
-        fork: constants.
+        fork: constants, Altair or later.
         total_stake_eth: total active effective balance, ETH, > 0.
 
     Raises:
-        ValueError: total_stake_eth is concrete and not positive.
+        ValueError: total_stake_eth is concrete and not positive, or the fork is phase 0.
 
     Source: Altair rewards; Edgington, Upgrading Ethereum, "Issuance".
 
@@ -320,13 +329,21 @@ def perfect_issuance_per_year(fork: Fork, *, total_stake_eth: Scalar) -> Scalar:
     Equation: `M b * epochs_per_year`, 166.32 sqrt(stake in ETH) on mainnet.
 
     Args:
-        fork: constants.
+        fork: constants, Altair or later.
         total_stake_eth: total active effective balance, ETH, > 0.
 
     Raises:
-        ValueError: total_stake_eth is concrete and not positive.
+        ValueError: total_stake_eth is concrete and not positive, or the fork is phase 0.
     """
     return total_stake_eth * perfect_apr(fork, total_stake_eth=total_stake_eth)
+
+
+def _require_shares(name: str, shares: T) -> T:
+    """The container with every leaf required to be a fraction, under its dotted name."""
+    values = {
+        field: require_domain(f"{name}.{field}", getattr(shares, field), FRACTION) for field in data_fields(shares)
+    }
+    return dataclasses.replace(shares, **values)  # type: ignore[type-var]
 
 
 def _proposer_share(fork: Fork) -> Scalar:
