@@ -26,6 +26,7 @@ class Job:
     model: Model
     base: Any
     axes: dict[str, np.ndarray]
+    trailing: dict[str, jax.Array]
     layout: Layout
     outputs: dict[str, np.dtype]
     labels: dict[str, dict[str, str]]
@@ -33,15 +34,35 @@ class Job:
 
     def run(self, kernel: Callable[..., Any], chunk: Chunk, *args: Any, **static: Any) -> Any:
         """Dispatch a kernel on a chunk; it returns before the device is done."""
-        dtype = self.attributes["dtype"]
-        values = tuple(_cast(value, dtype) for value in values_at(self.layout, self.axes, chunk).values())
-        shape = {
-            "names": self.layout.names,
-            "mode": self.layout.mode,
-            "split": self.layout.split,
-            "outputs": tuple(self.outputs),
-        }
-        return kernel(self.base, values, np.int32(chunk.length), *args, model=self.model, **shape, **static)
+        lanes = np.int32(chunk.length * self.layout.inner_lanes)
+        names, outputs = self.layout.names, tuple(self.outputs)
+        values = self._values(chunk)
+        return kernel(self.base, values, lanes, *args, model=self.model, names=names, outputs=outputs, **static)
+
+    def _values(self, chunk: Chunk) -> tuple[Any, ...]:
+        """Values of the swept leaves over a chunk, as the kernels take them.
+
+        A CPU gets the split axis repeated to its lanes: inside a compiled loop the repetition would keep it from
+        vectorising. An accelerator repeats for nothing and would wait for the longer transfer.
+        """
+        repeat = self.layout.inner_lanes if jax.default_backend() == "cpu" else 1
+        return tuple(
+            self.trailing[name]
+            if name in self.trailing
+            else np.repeat(_cast(value, self.attributes["dtype"]), repeat)
+            if np.ndim(value)
+            else _cast(value, self.attributes["dtype"])
+            for name, value in values_at(self.layout, self.axes, chunk).items()
+        )
+
+
+def _trailing(layout: Layout, axes: Mapping[str, np.ndarray], dtype: Any) -> dict[str, jax.Array]:
+    """Values of the axes after the split one over the lanes of a chunk, the same for every chunk."""
+    if layout.mode == "zip":
+        return {}
+    after = layout.names[layout.split + 1 :]
+    grids = np.meshgrid(np.empty(layout.block), *(axes[name] for name in after), indexing="ij")[1:]
+    return {name: jnp.asarray(_cast(grid.ravel(), dtype)) for name, grid in zip(after, grids, strict=True)}
 
 
 def prepare(
@@ -74,7 +95,7 @@ def prepare(
     }
     dtypes = {name: np.dtype(known[name].dtype) for name in wanted}
     labels = _labels(base) | _labels(result)
-    return Job(model, on_device, values, layout, dtypes, labels, attributes)
+    return Job(model, on_device, values, _trailing(layout, values, precision), layout, dtypes, labels, attributes)
 
 
 def _axis_values(base: Any, axes: Mapping[str, Any], mode: Mode) -> dict[str, np.ndarray]:

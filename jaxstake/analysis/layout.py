@@ -50,6 +50,11 @@ class Layout:
         return math.prod(self.chunk_shape)
 
     @property
+    def inner_lanes(self) -> int:
+        """Lanes of a chunk per value of the split axis."""
+        return math.prod(self.chunk_shape[1:])
+
+    @property
     def blocks(self) -> int:
         """Blocks along the split axis."""
         return -(-self.shape[self.split] // self.block)

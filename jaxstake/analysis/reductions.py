@@ -47,11 +47,10 @@ def first_pass(values: jax.Array, valid: jax.Array, reductions: tuple[str, ...])
             found["squares"] = _sum(jnp.where(valid, (values - mean) ** 2, 0))
     wants_range = needs_second_pass(reductions)
     if wants_range or not set(reductions).isdisjoint({"min", "argmin"}):
-        low = jnp.where(valid, values, jnp.inf)
-        found |= {"min": jnp.min(low), "argmin": jnp.argmin(low)}
+        found |= dict(zip(("min", "argmin"), _smallest(jnp.where(valid, values, jnp.inf)), strict=True))
     if wants_range or not set(reductions).isdisjoint({"max", "argmax"}):
-        high = jnp.where(valid, values, -jnp.inf)
-        found |= {"max": jnp.max(high), "argmax": jnp.argmax(high)}
+        low, place = _smallest(jnp.where(valid, -values, jnp.inf))
+        found |= {"max": -low, "argmax": place}
     return found
 
 
@@ -137,5 +136,16 @@ def quantiles(accumulator: Accumulator) -> np.ndarray:
 
 def _sum(values: jax.Array) -> jax.Array:
     """Sum of a vector as 256 running sums."""
-    padded = jnp.pad(values, (0, -values.size % _ROW))
-    return jnp.sum(jnp.sum(padded.reshape(-1, _ROW), axis=0))
+    return jnp.sum(jnp.sum(_rows(values, 0), axis=0))
+
+
+def _smallest(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Smallest value of a vector without NaN, and its first position; several times faster on a CPU than argmin."""
+    low = jnp.min(jnp.min(_rows(values, jnp.inf), axis=0))
+    place = jnp.where(values == low, jnp.arange(values.size, dtype=jnp.int32), values.size)
+    return low, jnp.min(jnp.min(_rows(place, values.size), axis=0))
+
+
+def _rows(values: jax.Array, padding: Any) -> jax.Array:
+    """A vector as rows of `_ROW`, padded."""
+    return jnp.pad(values, (0, -values.size % _ROW), constant_values=padding).reshape(-1, _ROW)

@@ -204,15 +204,13 @@ def _pipeline(
     """Results chunk by chunk, in order, with the next chunk running while one is used."""
     layout = job.layout
     waiting: collections.deque[tuple[Chunk, Any]] = collections.deque()
-    done = layout.lanes - sum(
-        chunk_at(layout, index).length * (layout.chunk_lanes // layout.block) for index in indices
-    )
+    done = layout.lanes - sum(chunk_at(layout, index).length * layout.inner_lanes for index in indices)
 
     def finished() -> tuple[Chunk, Any]:
         nonlocal done
         chunk, results = waiting.popleft()
         results = jax.device_get(results)
-        done += chunk.length * (layout.chunk_lanes // layout.block)
+        done += chunk.length * layout.inner_lanes
         if progress:
             progress(done, layout.lanes)
         return chunk, results
