@@ -7,6 +7,8 @@ have closed forms; its whole distribution is for `economy`.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -104,7 +106,7 @@ def proposal_distribution(*, slots: Scalar, probability: Scalar, max_proposals: 
 
 
 def proposal_quantile(*, level: Scalar, slots: Scalar, probability: Scalar, max_proposals: int) -> jax.Array:
-    """Smallest number of proposals that is not exceeded with at least the given probability.
+    """Smallest number of proposals that is not exceeded with at least the given probability (to rounding).
 
     Args:
         level: the probability, in [0, 1].
@@ -124,7 +126,8 @@ def proposal_quantile(*, level: Scalar, slots: Scalar, probability: Scalar, max_
     level = require_domain("level", level, FRACTION)
     chances = proposal_distribution(slots=slots, probability=probability, max_proposals=max_proposals)
     # NaN compares as reached, so poison the sum through the probabilities themselves.
-    below = jnp.sum(jnp.where(jnp.cumsum(chances) < level, 1.0, 0.0))
+    rounding = 16.0 * jnp.finfo(chances.dtype).eps
+    below = jnp.sum(jnp.where(jnp.cumsum(chances) < level * (1.0 - rounding), 1.0, 0.0))
     return below + 0.0 * (chances[0] + level)
 
 
@@ -146,8 +149,8 @@ def binomial_income(*, trials: Scalar, probability: Scalar, amount: Moments) -> 
     """
     trials = require_domain("trials", trials, NON_NEGATIVE)
     probability = require_domain("probability", probability, FRACTION)
-    spread = require_domain("amount.variance", amount.variance, NON_NEGATIVE)
-    mean, miss = amount.mean, 1.0 - probability
+    amount = _require_spread("amount", amount)
+    mean, spread, miss = amount.mean, amount.variance, 1.0 - probability
     expected = trials * probability
     third = amount.third_central + miss * mean * (3.0 * spread + (miss - probability) * mean**2)
     return Moments(mean=expected * mean, variance=expected * (spread + miss * mean**2), third_central=expected * third)
@@ -257,6 +260,8 @@ def yearly_income_moments(
         ValueError: a concrete argument is out of range, or the fork has no sync committee.
     """
     validators = require_domain("validators", validators, Domain(1.0))
+    effective_balance_eth = require_domain("effective_balance_eth", effective_balance_eth, NON_NEGATIVE)
+    proposal = _require_spread("proposal", proposal)
     operator_eth = validators * effective_balance_eth
     chance = proposal_probability(effective_balance_eth=operator_eth, total_stake_eth=total_stake_eth)
     seat = sync_seat_probability(fork, effective_balance_eth=effective_balance_eth, total_stake_eth=total_stake_eth)
@@ -268,3 +273,8 @@ def yearly_income_moments(
     )
     steady = Moments(mean=validators * steady_eth, variance=0.0, third_central=0.0)
     return add_moments(steady, proposals, seats)
+
+
+def _require_spread(name: str, amount: Moments) -> Moments:
+    """The moments, with a variance checked not to be negative."""
+    return dataclasses.replace(amount, variance=require_domain(f"{name}.variance", amount.variance, NON_NEGATIVE))

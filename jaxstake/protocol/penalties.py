@@ -153,7 +153,8 @@ def leak_epochs_to_balance(fork: Fork, *, balance_eth: Scalar, remaining_eth: Sc
         balance=balance_eth,
         remaining=remaining_eth,
     )
-    return factor * safe_sqrt(2.0 * fork.inactivity_penalty_quotient * jnp.log(as_float(balance_eth / remaining_eth)))
+    needed = jnp.log(as_float(balance_eth / (factor * remaining_eth)))  # the factor inside: a flat branch would hide it
+    return safe_sqrt(2.0 * fork.inactivity_penalty_quotient * needed)
 
 
 def ejection_epochs(fork: Fork, *, balance_eth: Scalar) -> Scalar:
@@ -183,7 +184,7 @@ def ejection_epochs(fork: Fork, *, balance_eth: Scalar) -> Scalar:
         threshold=threshold,
         balance=balance_eth,
     )
-    return factor * leak_epochs_to_balance(fork, balance_eth=balance_eth, remaining_eth=threshold)
+    return leak_epochs_to_balance(fork, balance_eth=factor * balance_eth, remaining_eth=threshold)
 
 
 def epochs_to_finality(fork: Fork, *, offline_share: Scalar) -> Scalar:

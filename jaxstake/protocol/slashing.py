@@ -109,6 +109,8 @@ def withdrawability_delay_epochs(fork: Fork, *, exit_queue_eth: Scalar, total_st
 
     Source: `slash_validator`, `initiate_validator_exit` (phase 0, Electra).
     """
+    exit_queue_eth = require_domain("exit_queue_eth", exit_queue_eth, NON_NEGATIVE)
+    total_stake_eth = require_domain("total_stake_eth", total_stake_eth, POSITIVE)
     waiting = exit_queue_epochs(fork, queue_eth=exit_queue_eth, total_stake_eth=total_stake_eth)
     behind_queue = as_float(waiting + fork.min_validator_withdrawability_delay)
     return jnp.maximum(behind_queue, as_float(fork.epochs_per_slashings_vector))
@@ -168,21 +170,24 @@ def slashing_loss(
         >>> print(f"{loss.initial:.4f} {loss.correlation:.6f} {loss.waiting:.4f} {loss.total:.4f}")
         0.0078 0.000073 0.0512 0.0591
     """
+    total_stake_eth = require_domain("total_stake_eth", total_stake_eth, POSITIVE)
+    slashed_stake_eth = require_domain("slashed_stake_eth", slashed_stake_eth, NON_NEGATIVE)
     factor = require(
         slashed_stake_eth <= total_stake_eth,
         "slashed_stake_eth must be at most total_stake_eth = {total}, got {slashed}",
         total=total_stake_eth,
         slashed=slashed_stake_eth,
     )
-    initial = factor * initial_slashing_penalty(fork, effective_balance_eth=effective_balance_eth)
-    correlation = factor * correlation_penalty(
+    effective_balance_eth = factor * effective_balance_eth
+    initial = initial_slashing_penalty(fork, effective_balance_eth=effective_balance_eth)
+    correlation = correlation_penalty(
         fork,
         effective_balance_eth=effective_balance_eth,
         total_stake_eth=total_stake_eth,
-        slashed_stake_eth=slashed_stake_eth,
+        slashed_stake_eth=factor * slashed_stake_eth,  # here too: beyond the cap it would leave no trace
     )
     delay = withdrawability_delay_epochs(fork, exit_queue_eth=exit_queue_eth, total_stake_eth=total_stake_eth)
-    waiting = factor * waiting_penalty(
+    waiting = waiting_penalty(
         fork,
         effective_balance_eth=effective_balance_eth,
         total_stake_eth=total_stake_eth,
