@@ -15,8 +15,8 @@ from jaxstake.analysis.kernels import Model, named
 from jaxstake.analysis.layout import Chunk, Layout, Mode, plan, values_at
 from jaxstake.core import checks, leaves
 
-CHUNK_LANES = {"cpu": 1 << 18, "gpu": 1 << 24, "tpu": 1 << 24}
-"""Lanes per chunk by platform: within the cache of a core, or enough to fill an accelerator."""
+CHUNK_LANES = {"cpu": 1 << 16, "gpu": 1 << 24, "tpu": 1 << 24}
+"""Lanes per chunk by platform: few enough for caches and memory that is reused, or enough to fill an accelerator."""
 
 
 @dataclasses.dataclass(frozen=True)

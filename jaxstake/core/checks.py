@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from jax.experimental import checkify
 
 from jaxstake.core import leaves
 from jaxstake.core.domain import Domain
-from jaxstake.core.numerics import as_float
+from jaxstake.core.numerics import as_float, indicator
 from jaxstake.core.typing import Scalar
 
 # Part of the key of JAX's caches, so that a trace made with checks is never reused without them, nor the reverse.
@@ -69,7 +70,7 @@ def poison(ok: jax.Array | bool) -> Scalar:
 
     Multiply a result by it: multiplying, not selecting, makes the gradient NaN as well.
     """
-    return 1.0 if ok is True else jnp.where(ok, 1.0, jnp.nan)
+    return 1.0 if ok is True else indicator(ok, otherwise=jnp.nan)
 
 
 def require(ok: jax.Array | bool, message: str, **values: Scalar) -> Scalar:
@@ -113,14 +114,24 @@ def in_domains(container: Any, *, skip: Collection[str] = ()) -> jax.Array | boo
     Raises:
         ValueError: a concrete leaf is outside its domain; the message gives its dotted name.
     """
-    ok: jax.Array | bool = True
     values = leaves.as_dict(container)
-    for name, domain in leaves.domains(container).items():
-        if name in skip:
-            continue
-        value = values[name]
-        ok = ok & confirm(domain.contains(value), f"{name} must be {domain.rule}, got {{value}}", value=value)
-    return ok
+    return every(
+        *(
+            confirm(domain.contains(values[name]), f"{name} must be {domain.rule}, got {{value}}", value=values[name])
+            for name, domain in leaves.domains(container).items()
+            if name not in skip
+        )
+    )
+
+
+def every(*conditions: jax.Array | bool) -> jax.Array | bool:
+    """Conjunction of conditions as `confirm` returns them: True if all are known to hold.
+
+    Conditions of one kind of tracer are joined first, so that those which are the same for every lane of a `vmap` are
+    joined once and not lane by lane.
+    """
+    traced = sorted((ok for ok in conditions if ok is not True), key=lambda ok: type(ok).__name__)
+    return functools.reduce(operator.and_, traced) if traced else True
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 
+from jaxstake.core.numerics import as_float
 from jaxstake.core.typing import Scalar
 
 
@@ -42,6 +44,8 @@ class Domain:
 
     def contains(self, value: Scalar) -> jax.Array | bool:
         """Whether `value` lies inside, element by element; traceable. Infinities never do."""
+        if hasattr(value, "dtype") and not jnp.issubdtype(value.dtype, jnp.floating):
+            value = as_float(value)
         above = value > self.low if self.open_low or math.isinf(self.low) else value >= self.low
         below = value < self.high if self.open_high or math.isinf(self.high) else value <= self.high
         return above & below

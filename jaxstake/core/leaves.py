@@ -101,16 +101,14 @@ def _children(container: Any) -> list[tuple[str, Any, Any]] | None:
     return None
 
 
-def _replace(container: Any, values: Mapping[str, Any]) -> Any:
-    own: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        head, _, rest = name.partition(".")
-        if rest:
-            nested.setdefault(head, {})[rest] = value
-        else:
-            own[head] = value
-    is_mapping = isinstance(container, Mapping)
-    for head, inner in nested.items():
-        own[head] = _replace(container[head] if is_mapping else getattr(container, head), inner)
-    return {**container, **own} if is_mapping else dataclasses.replace(container, **own)
+def _replace(container: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    children = _children(container)
+    if children is None:
+        return values.get(prefix.removesuffix("."), container)
+    new = {name: _replace(child, values, f"{prefix}{name}.") for name, child, _ in children}
+    changed = {name: new[name] for name, child, _ in children if new[name] is not child}
+    if not changed:
+        return container
+    if isinstance(container, Mapping):
+        return {key: new[str(key)] for key in container}
+    return dataclasses.replace(container, **changed)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxstake.core import leaves
 from jaxstake.core.checks import established, require_domain
 from jaxstake.core.domain import NON_NEGATIVE, POSITIVE
-from jaxstake.core.numerics import as_float, positive_part
+from jaxstake.core.numerics import as_float, indicator
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
@@ -76,9 +75,6 @@ def apr(scenario: Scenario) -> Apr:
         -0.032% per million ETH more at stake
     """
     factor = validate(scenario)
-    # All but the running costs depend on the stake, so poisoning these two makes a bad lane NaN throughout, in value
-    # and gradient, for less work than poisoning every component.
-    scenario = leaves.replace(scenario, {"network.total_stake_eth": scenario.network.total_stake_eth * factor})
     with established():
         epoch = _epoch_rewards(scenario)
         execution = _execution_income(scenario)
@@ -87,9 +83,9 @@ def apr(scenario: Scenario) -> Apr:
         missed = epoch.missed * yearly
         slashing = _slashing(scenario)
         leak = _leak(scenario, epoch, execution["mev"] + execution["tips"])
-        costs = -factor * scenario.costs.annual_cost_eth / scenario.validator.effective_balance_eth
+        costs = -scenario.costs.annual_cost_eth / scenario.validator.effective_balance_eth
     parts = {**earned, **execution, "missed": missed, "slashing": slashing, "leak": leak, "costs": costs}
-    return _add_up(scenario, parts)
+    return _add_up(scenario, {name: factor * value for name, value in parts.items()})
 
 
 def _add_up(scenario: Scenario, parts: dict[str, Scalar]) -> Apr:
@@ -98,7 +94,7 @@ def _add_up(scenario: Scenario, parts: dict[str, Scalar]) -> Apr:
     consensus = attestation + parts["sync"] + parts["proposer"] + parts["missed"]
     execution = parts["mev"] + parts["tips"]
     gross = consensus + execution
-    commission = -scenario.costs.commission * positive_part(gross)
+    commission = -scenario.costs.commission * gross * indicator(gross > 0, otherwise=0.0)
     net = gross + parts["slashing"] + parts["leak"] + parts["costs"] + commission
     return Apr(**parts, commission=commission, consensus=consensus, execution=execution, gross=gross, net=net)
 

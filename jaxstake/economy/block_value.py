@@ -163,7 +163,7 @@ def _(distribution: LogNormal, *, level: Scalar) -> Scalar:
     level = as_float(require_domain("level", level, PROPER_FRACTION))
     everything = level <= 0
     z = ndtri(jnp.where(everything, 0.5, level))
-    above = jnp.where(everything, 1.0, ndtr(distribution.log_std - z))
+    above = jnp.where(everything, 1.0, ndtr(distribution.log_std - z))  # newer releases of JAX: NaN slope of ndtri at 0
     return mean(distribution) * above / (1.0 - level)
 
 
@@ -255,4 +255,4 @@ def _ks_distance(fitted: LogNormal, payments: jax.Array, used: jax.Array, count:
     rank = jnp.arange(payments.size).astype(payments.dtype)
     chance = cdf(fitted, value=ordered)
     gap = jnp.maximum(chance - rank / count, (rank + 1.0) / count - chance)
-    return jnp.max(jnp.where(rank < count, gap, 0.0)) + 0.0 * fitted.log_std
+    return jnp.max(jnp.where(rank < count, gap, 0.0), initial=0.0) + 0.0 * fitted.log_std

@@ -1,0 +1,5 @@
+"""`python -m jaxstake` is the command line."""
+
+from jaxstake.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Edge: dated snapshots of the real network, and readers for files of payments and scenarios."""

@@ -1,0 +1,1 @@
+"""Edge: the figures and the self-contained page that `jaxstake report` writes."""
