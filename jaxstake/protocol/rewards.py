@@ -20,7 +20,7 @@ from jaxstake.core.numerics import as_float
 from jaxstake.core.pytree import data_fields, leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.core.units import GWEI_PER_ETH
-from jaxstake.protocol.forks import Fork, epochs_per_year, increment_eth, require_defined
+from jaxstake.protocol.forks import Fork, increment_eth, require_defined
 
 T = TypeVar("T")
 
@@ -298,44 +298,6 @@ def missed_attestation_penalty(fork: Fork, *, base_reward_eth: Scalar, performan
     target = require_domain("performance.target", performance.target, FRACTION)
     lost = (1.0 - source) * fork.timely_source_weight + (1.0 - target) * fork.timely_target_weight
     return base_reward_eth * lost / fork.weight_denominator
-
-
-def perfect_apr(fork: Fork, *, total_stake_eth: Scalar) -> Scalar:
-    """Consensus rewards per year and per staked ETH when every duty of the network is fulfilled.
-
-    Equation: `BASE_REWARD_FACTOR / sqrt(total active balance in Gwei) * epochs_per_year`.
-
-    Args:
-        fork: constants, Altair or later.
-        total_stake_eth: total active effective balance, ETH, > 0.
-
-    Raises:
-        ValueError: total_stake_eth is concrete and not positive, or the fork is phase 0.
-
-    Source: Altair rewards; Edgington, Upgrading Ethereum, "Issuance".
-
-    Example:
-        >>> from jaxstake.protocol import forks
-        >>> print(f"{perfect_apr(forks.get('fulu'), total_stake_eth=10e6):.4%}")
-        5.2596%
-    """
-    per_increment = get_base_reward_per_increment(fork, total_stake_eth=total_stake_eth)
-    return per_increment / increment_eth(fork) * epochs_per_year(fork)
-
-
-def perfect_issuance_per_year(fork: Fork, *, total_stake_eth: Scalar) -> Scalar:
-    """ETH issued per year when every duty of the network is fulfilled; proportional to sqrt(stake).
-
-    Equation: `M b * epochs_per_year`, 166.32 sqrt(stake in ETH) on mainnet.
-
-    Args:
-        fork: constants, Altair or later.
-        total_stake_eth: total active effective balance, ETH, > 0.
-
-    Raises:
-        ValueError: total_stake_eth is concrete and not positive, or the fork is phase 0.
-    """
-    return total_stake_eth * perfect_apr(fork, total_stake_eth=total_stake_eth)
 
 
 def _require_shares(name: str, shares: T) -> T:

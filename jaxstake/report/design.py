@@ -84,8 +84,8 @@ def counts(lanes: int, weights: Sequence[int]) -> list[int]:
         ValueError: lanes is not positive.
 
     Example:
-        >>> counts(1_048_576, [4, 4, 3, 3, 2, 2, 2]), counts(1000, [4, 4, 3]), counts(1, [4, 4, 3])
-        ([16, 16, 8, 8, 4, 4, 4], [15, 16, 4], [1, 1, 1])
+        >>> counts(1_048_576, [4, 4, 3, 3, 2, 2, 2]), counts(1000, [4, 4, 3])
+        ([16, 16, 8, 8, 4, 4, 4], [31, 8, 4])
     """
     if lanes < 1:
         raise ValueError(f"lanes must be at least 1, got {lanes}")

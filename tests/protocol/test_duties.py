@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from scipy import special, stats
 
 from jaxstake.core import leaves
-from jaxstake.protocol import duties, forks, rewards
+from jaxstake.protocol import duties, forks, issuance, rewards
 from jaxstake.protocol.duties import Moments
 from tests.oracles import formulas
 from tests.oracles.formulas import Bad, Formula
@@ -597,7 +597,7 @@ def test_mean_income_is_the_perfect_one(tolerance):
     """Expected luck is no luck: what a validator earns on average is the perfect APR on 32 ETH."""
     for stake in (16e6, 3.4e7):
         mean = float(perfect_year(FULU, total_stake_eth=stake).mean)
-        assert mean == pytest.approx(32 * float(rewards.perfect_apr(FULU, total_stake_eth=stake)), rel=20 * tolerance)
+        assert mean == pytest.approx(32 * float(issuance.perfect_apr(FULU, total_stake_eth=stake)), rel=20 * tolerance)
 
 
 def test_k_validators_smooth_the_luck(tolerance):

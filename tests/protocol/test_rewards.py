@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxstake.core.checks import checked
-from jaxstake.protocol import forks, rewards
+from jaxstake.protocol import forks, issuance, rewards
 from jaxstake.protocol.rewards import Participation, Performance
 from tests.oracles import formulas, integer_rules
 from tests.oracles.formulas import Bad, Formula
@@ -94,8 +94,8 @@ FORMULAS = [
         {"timely_source_weight", "timely_target_weight", "weight_denominator"},
         (BASE_REWARD, Bad("performance.source", 2.0, SHARE), Bad("performance.target", -1.0, SHARE)),
     ),
-    Formula(rewards.perfect_apr, {"total_stake_eth": 3.4e7}, BASE | YEAR, TOTAL_STAKE),
-    Formula(rewards.perfect_issuance_per_year, {"total_stake_eth": 3.4e7}, BASE | YEAR, TOTAL_STAKE),
+    Formula(issuance.perfect_apr, {"total_stake_eth": 3.4e7}, BASE | YEAR, TOTAL_STAKE),
+    Formula(issuance.perfect_issuance_per_year, {"total_stake_eth": 3.4e7}, BASE | YEAR, TOTAL_STAKE),
 ]
 # A missed head and its chance cost nothing; nor does the flag penalty know the other duties.
 UNUSED = {"missed_attestation_penalty": {"performance.head", "performance.sync", "performance.proposer"}}
@@ -158,7 +158,7 @@ def test_phase0_is_refused_by_name(formula):
 
 def test_checked_turns_a_traced_bad_lane_into_an_error():
     def batch(stakes):
-        return jax.vmap(lambda stake: rewards.perfect_apr(FULU, total_stake_eth=stake))(stakes)
+        return jax.vmap(lambda stake: issuance.perfect_apr(FULU, total_stake_eth=stake))(stakes)
 
     with pytest.raises(ValueError, match="total_stake_eth must be greater than 0"):
         checked(batch)(jnp.asarray([1e6, -1e6]))
@@ -184,7 +184,7 @@ def test_size_of_the_increment_is_a_unit(tolerance):
     np.testing.assert_allclose(rewards.get_base_reward(halves, **arguments), 20_480e-9, rtol=tolerance)
     b = rewards.get_base_reward_per_increment(halves, total_stake_eth=1e7)
     np.testing.assert_allclose(b, 320e-9, rtol=tolerance)
-    np.testing.assert_allclose(rewards.perfect_apr(halves, total_stake_eth=1e7), 640e-9 * 82_181.25, rtol=tolerance)
+    np.testing.assert_allclose(issuance.perfect_apr(halves, total_stake_eth=1e7), 640e-9 * 82_181.25, rtol=tolerance)
 
 
 @pytest.mark.parametrize("scale", [4.0, 9.0])
@@ -195,8 +195,8 @@ def test_scaling_of_base_reward_and_issuance(scale, tolerance):
         return np.asarray(
             [
                 rewards.get_base_reward(FULU, effective_balance_eth=balance, total_stake_eth=total_stake_eth),
-                rewards.perfect_apr(FULU, total_stake_eth=total_stake_eth),
-                rewards.perfect_issuance_per_year(FULU, total_stake_eth=total_stake_eth),
+                issuance.perfect_apr(FULU, total_stake_eth=total_stake_eth),
+                issuance.perfect_issuance_per_year(FULU, total_stake_eth=total_stake_eth),
                 rewards.get_sync_participant_reward(FULU, total_stake_eth=total_stake_eth),
             ]
         )
@@ -355,13 +355,13 @@ def test_published_issuance_and_apr(published, only_x64):
     """
     for validators in (1.0, 500_000.0):
         stake = 32.0 * validators
-        issuance = float(rewards.perfect_issuance_per_year(FULU, total_stake_eth=stake)) / math.sqrt(validators)
-        percent = 100 * float(rewards.perfect_apr(FULU, total_stake_eth=stake)) * math.sqrt(validators)
+        issuance = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=stake)) / math.sqrt(validators)
+        percent = 100 * float(issuance.perfect_apr(FULU, total_stake_eth=stake)) * math.sqrt(validators)
         assert abs(issuance - published["max_issuance_coef"]["value"]) < 0.5e-4
         assert abs(percent - published["apr_coef"]["value"]) < 0.5e-2
-    issuance = float(rewards.perfect_issuance_per_year(FULU, total_stake_eth=16e6))
+    issuance = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=16e6))
     assert math.floor(issuance) == published["max_issuance_500k"]["value"]
-    assert abs(100 * float(rewards.perfect_apr(FULU, total_stake_eth=16e6)) - published["apr_500k"]["value"]) < 0.5e-2
+    assert abs(100 * float(issuance.perfect_apr(FULU, total_stake_eth=16e6)) - published["apr_500k"]["value"]) < 0.5e-2
 
 
 def test_published_apr_at_full_stake_holds_at_nine_tenths(published, shared):
@@ -372,7 +372,7 @@ def test_published_apr_at_full_stake_holds_at_nine_tenths(published, shared):
     with (shared / "data" / "network_daily.csv").open() as file:
         supply = next(float(row["supply_eth"]) for row in csv.DictReader(file) if row["date"] == "2023-09-01")
     stated = float(published["eip7514_100pct"]["value"].strip("~%"))
-    full, most = (100 * float(rewards.perfect_apr(FULU, total_stake_eth=share * supply)) for share in (1.0, 0.9))
+    full, most = (100 * float(issuance.perfect_apr(FULU, total_stake_eth=share * supply)) for share in (1.0, 0.9))
     assert round(full, 2) == 1.52
     assert round(most, 1) == stated == 1.6
 
@@ -384,7 +384,7 @@ def test_published_glassnode_return_is_wrong(published):
     64/sqrt(32e9) * 82,181.25/sqrt(N). No rounding of it is 32. The listed ratio is 32 over 29.40206, rounded there.
     """
     by_hand = 64 / math.sqrt(32e9) * 82_181.25
-    apr = float(rewards.perfect_apr(FULU, total_stake_eth=32 * 250_000.0)) * math.sqrt(250_000)
+    apr = float(issuance.perfect_apr(FULU, total_stake_eth=32 * 250_000.0)) * math.sqrt(250_000)
     assert abs(apr / by_hand - 1) < 1e-6
     assert abs(32 / by_hand / published["glassnode_roi"]["value"]["ratio_to_spec"] - 1) < 0.5e-5 / 29.4
     assert 32 / apr > 1.088
@@ -437,7 +437,7 @@ def test_published_tempered_curve(published):
     """Current and tempered yields at 30M and 60M ETH, in percent to half a unit of the fourth decimal."""
     for label, row in published["tempered_curve"]["value"]["yield_pct"].items():
         stake = float(label.removesuffix("M")) * 1e6
-        current = 100 * float(rewards.perfect_apr(FULU, total_stake_eth=stake))
+        current = 100 * float(issuance.perfect_apr(FULU, total_stake_eth=stake))
         for name, divisor in (("current", math.inf), ("k26", 2.0**26), ("k25", 2.0**25)):
             tempered = current / (1 + stake / divisor)
             assert abs(tempered - row[name]) < 0.5e-4, (label, name)
