@@ -355,12 +355,12 @@ def test_published_issuance_and_apr(published, only_x64):
     """
     for validators in (1.0, 500_000.0):
         stake = 32.0 * validators
-        issuance = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=stake)) / math.sqrt(validators)
+        issued = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=stake)) / math.sqrt(validators)
         percent = 100 * float(issuance.perfect_apr(FULU, total_stake_eth=stake)) * math.sqrt(validators)
-        assert abs(issuance - published["max_issuance_coef"]["value"]) < 0.5e-4
+        assert abs(issued - published["max_issuance_coef"]["value"]) < 0.5e-4
         assert abs(percent - published["apr_coef"]["value"]) < 0.5e-2
-    issuance = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=16e6))
-    assert math.floor(issuance) == published["max_issuance_500k"]["value"]
+    issued = float(issuance.perfect_issuance_per_year(FULU, total_stake_eth=16e6))
+    assert math.floor(issued) == published["max_issuance_500k"]["value"]
     assert abs(100 * float(issuance.perfect_apr(FULU, total_stake_eth=16e6)) - published["apr_500k"]["value"]) < 0.5e-2
 
 
