@@ -283,9 +283,7 @@ def exit_epochs(
         earliest, left = queue
         left = jnp.where(earliest < first, churn, left)
         earliest = jnp.maximum(earliest, first)
-        missing = jnp.maximum(amount - left, 0.0)
-        more = jnp.ceil(missing / churn)
-        more = jnp.where(more * churn < missing, more + 1, more)  # the quotient may have been rounded down
+        more = jnp.ceil(jnp.maximum(amount - left, 0.0) / churn)  # below 2^53 Gwei a rest of 1 Gwei shows
         earliest, left = earliest + more, left + more * churn - amount
         return (earliest, left), earliest
 

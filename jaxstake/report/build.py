@@ -48,7 +48,7 @@ def build(
         scenario: what the report is about.
         day: the snapshot whose reported APR it is held against.
         out: an existing folder; an earlier report in it is replaced.
-        lanes: scenarios wanted in the sweep, at least 1; the largest full grid up to it is taken.
+        lanes: most scenarios in the sweep, at least 1.
         payments: name and content of a file of block payments, or None.
         command: what the page says it was made by.
         progress: called with (step, done, in all).
@@ -58,19 +58,17 @@ def build(
         OSError: the folder cannot be written.
     """
     tell = progress or (lambda step, done, total: None)
-    store = out / "sweep.zarr"
-    check_replaceable(store, identity=_IDENTITY)
-    found = study.run(
-        scenario, day, lanes=lanes, payments=payments, report=lambda done, total: tell("computing", done, 2 * total)
-    )
+    check_replaceable(out / "sweep.zarr", identity=_IDENTITY)
+    found = study.run(scenario, day, lanes=lanes, payments=payments, report=lambda n, m: tell("computing", n, 2 * m))
     drawn = {name: svg(figure) for name, figure in draw(found).items()}
     tell("writing", 3, 4)
-    paths = {"page": out / "index.html", "sweep": store, "summary": out / "summary.csv", "figures": out / "figures"}
+    names = {"page": "index.html", "sweep": "sweep.zarr", "summary": "summary.csv", "figures": "figures"}
+    paths = {key: out / name for key, name in names.items()}
     paths["figures"].mkdir(exist_ok=True)
     for name, content in drawn.items():
         (paths["figures"] / f"{name}.svg").write_bytes(content)
     summary.write_csv(paths["summary"], found.summary)
-    replace_store(store, found.swept, identity=_IDENTITY)
+    replace_store(paths["sweep"], found.swept, identity=_IDENTITY)
     paths["page"].write_text(compose(found, drawn, command=command), encoding="utf-8")
     tell("done", 1, 1)
     return Built(paths=paths, headline=study.headline(found), study=found)

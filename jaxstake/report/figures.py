@@ -98,14 +98,8 @@ def tornado(ends: Mapping[str, tuple[str, str, float, float]], *, base: float) -
                     color=MUTED,
                 )
         axes.axvline(base, color=INK, linewidth=1.0)
-        axes.annotate(
-            f"base {percent(base)}",
-            (base, -0.5),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9.5,
-        )
+        above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 9.5}
+        axes.annotate(f"base {percent(base)}", (base, -0.5), **above)
         axes.set_yticks(range(len(ends)), list(ends))
         axes.set_ylim(len(ends) - 0.4, -0.6)
         axes.set_xlim(np.nanmin(rates) - 0.24 * span, np.nanmax(rates) + 0.24 * span)

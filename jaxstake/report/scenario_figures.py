@@ -129,7 +129,7 @@ def heat_map(
 
     Args:
         stake_eth: [N] total stake, ETH.
-        other: [M] values of the other quantity.
+        other: [M] the other quantity.
         rates: [N, M] rates.
         other_label: axis label of the other quantity, with its unit.
         log_other: whether its axis is logarithmic.
@@ -142,21 +142,18 @@ def heat_map(
         axes.contour(stake_eth, other, rates.T, levels=levels, colors="white", linewidths=0.9)
         _name_contours(axes, stake_eth, other, rates, levels)
         axes.plot(*today, "o", color=CONTRAST, markeredgecolor="white", markersize=9)
-        axes.annotate("this scenario", today, xytext=(9, 7), textcoords="offset points", fontsize=9.5, color=INK)
+        axes.annotate("this scenario", today, xytext=(9, 7), textcoords="offset points", fontsize=9.5)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)))
         axes.xaxis.set_minor_locator(NullLocator())
         if log_other:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("total stake, million ETH")
-        axes.set_ylabel(other_label)
+            axes.yaxis.set(major_formatter=lambda value, _: f"{value:g}", minor_locator=NullLocator())
+        axes.set(xlabel="total stake, million ETH", ylabel=other_label)
         millions_ticks(axes.xaxis)
         bar = figure.colorbar(mesh, ax=axes, aspect=30, pad=0.02)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        bar.set_label("net APR, % per year")
+        bar.ax.set_ylabel("net APR, % per year")
         percent_ticks(bar.ax.yaxis)
     return figure
 

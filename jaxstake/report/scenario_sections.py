@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from importlib import metadata
+from typing import cast
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from jaxstake.report import design
 from jaxstake.report.drawings import LABELS, words
 from jaxstake.report.page import bar, code, escape, note, paragraph, table
 from jaxstake.report.sections import Figures
-from jaxstake.report.study import OUTPUTS, Study, joint_leaf
+from jaxstake.report.study import OUTPUTS, BlockValueStudy, Study, joint_leaf
 from jaxstake.report.style import number, percent
 
 
@@ -130,8 +131,7 @@ def blocks(study: Study, figures: Figures) -> str:
 
 
 def _fit(study: Study, figures: Figures) -> str:
-    fitted = study.fitted
-    assert fitted is not None
+    fitted = cast(BlockValueStudy, study.fitted)
     fit, counts = fitted.fit, fitted.payments
     log_mean, log_std = float(fit.distribution.log_mean), float(fit.distribution.log_std)
     fitted_mean, sample_mean = float(block_value.mean(fit.distribution)), float(fit.sample_mean)

@@ -187,7 +187,7 @@ def _slopes_table(slopes: Any, caption: str) -> str:
                 number(line["value"].item(), 8),
                 escape(line["unit"].item()),
                 number(line["gradient"].item()),
-                number(line["elasticity"].item(), 3),
+                percent(0.01 * line["elasticity"].item(), 3).removesuffix("%"),
                 basis_points(line["change_per_percent"].item(), 3),
             ]
         )

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from jaxstake.core import checks
-from jaxstake.core.checks import checked, confirm, established, in_domains, is_traced, poison, require, require_domain
+from jaxstake.core.checks import (
+    checked,
+    confirm,
+    established,
+    every,
+    in_domains,
+    is_traced,
+    poison,
+    require,
+    require_domain,
+)
 from jaxstake.core.domain import FRACTION, NON_NEGATIVE, POSITIVE
 from jaxstake.core.pytree import branch, leaf, pytree
 
@@ -42,6 +52,21 @@ def test_confirm_returns_the_condition_and_poison_the_factor():
     assert jax.jit(lambda x: confirm(x > 0, "x"))(jnp.asarray([1.0, -1.0])).tolist() == [True, False]
     slope = jax.vmap(jax.grad(lambda x: poison(x > 0) * x))(jnp.asarray([1.0, -1.0]))
     assert np.array_equal(slope, [1.0, np.nan], equal_nan=True)
+
+
+def test_every_joins_conditions_known_and_traced():
+    assert every() is True
+    assert every(True, True) is True
+    assert every(True, jnp.asarray([True, False])).tolist() == [True, False]
+
+    def both(x, y):
+        return every(True, y > 0, x > 0, y < 9, x < 9)
+
+    xs, ys = jnp.asarray([1.0, -1.0, 1.0, jnp.nan]), jnp.asarray([1.0, 1.0, 10.0, 1.0])
+    expected = [True, False, False, False]
+    assert jax.jit(jax.vmap(both))(xs, ys).tolist() == expected
+    assert jax.vmap(both, in_axes=(0, None))(xs, 1.0).tolist() == [True, False, True, False]
+    assert jax.jit(jax.vmap(jax.jit(both), in_axes=(None, 0)))(1.0, ys).tolist() == [True, True, False, True]
 
 
 def test_require_on_concrete_conditions():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxstake.core.numerics import as_float, positive_part, safe_divide, safe_log, safe_sqrt
+from jaxstake.core.numerics import as_float, indicator, positive_part, safe_divide, safe_log, safe_sqrt
 
 ONE_ARGUMENT = [safe_sqrt, safe_log, positive_part]
 
@@ -75,6 +75,19 @@ def test_against_the_math_module(x, y):
         assert float(safe_log(x, at_zero=5.0)) == pytest.approx(math.log(x) if x > 0 else 5.0, rel=1e-5, abs=1e-6)
     if abs(y) > 1e-30:
         assert float(safe_divide(x, y, at_zero=5.0)) == pytest.approx(x / y, **close)
+
+
+@pytest.mark.parametrize("otherwise", [0.0, math.nan])
+def test_indicator(otherwise):
+    """A factor: 1 and no slope of its own where the condition holds, else what was asked for, in value and gradient."""
+    values = jnp.asarray([2.0, -2.0, jnp.nan])
+    product = jax.vmap(jax.value_and_grad(lambda x: x * indicator(x > 0, otherwise=otherwise)))
+    for run in (product, jax.jit(product)):
+        value, slope = (np.asarray(array) for array in run(values))
+        np.testing.assert_array_equal(slope, [1.0, otherwise, otherwise])
+        np.testing.assert_array_equal(value, [2.0, -2.0 * otherwise, np.nan])
+    assert indicator(True, otherwise=otherwise) == 1.0
+    assert (indicator(values > 0, otherwise=otherwise) * jnp.ones(3, jnp.float32)).dtype == jnp.float32
 
 
 # --- NaN and infinity -----------------------------------------------------------------------------------------------

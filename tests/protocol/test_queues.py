@@ -371,7 +371,7 @@ def exit_epochs_by_hand(amounts, *, churn, current, earliest, left) -> list[int]
 
 
 def test_exit_epochs_of_random_queues(rng, only_x64):
-    """Also sizes far above a validator's, at which the quotient in floats can fall on a whole number from above."""
+    """Sizes up to far above a validator's; a quarter of them are whole epochs of churn and 1 Gwei."""
     for high in (32 * 10**9, 2048 * 10**9, 2**50):
         amounts = rng.integers(1, high, size=40)
         amounts[::4] = 256 * 10**9 * rng.integers(1, max(2, high // (256 * 10**9)), size=10) + 1
