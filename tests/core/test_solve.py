@@ -279,7 +279,7 @@ def test_single_precision_converges_in_any_mode():
 
 
 def test_underflow_of_function_values_is_no_failure():
-    """Around these roots differences of function values underflow in single precision, and quotients of them are NaN."""
+    """Around these roots differences of function values underflow in single precision, and their quotients are NaN."""
     for low, high, power, scale in ((-2.4, 2.2, 1.54, 1e-3), (-1.1, 5.7, 1.81, 0.1), (-7.6, 3.7, 1.58, 0.01)):
         ends = jnp.float32(low), jnp.float32(high)
         found = MONOTONE(jnp.float32(0.0), *ends, jnp.float32(power), jnp.float32(scale))
