@@ -23,7 +23,7 @@ from jax.experimental import checkify
 
 from jaxstake.core import leaves
 from jaxstake.core.domain import Domain
-from jaxstake.core.numerics import as_float, indicator
+from jaxstake.core.numerics import as_float, keep_where
 from jaxstake.core.typing import Scalar
 
 # Part of the key of JAX's caches, so that a trace made with checks is never reused without them, nor the reverse.
@@ -65,22 +65,19 @@ def confirm(ok: jax.Array | bool, message: str, **values: Scalar) -> jax.Array |
     return ok
 
 
-def poison(ok: jax.Array | bool) -> Scalar:
-    """A factor that is 1 where the condition holds and NaN where it does not; the number 1.0 if it is known to hold.
-
-    Multiply a result by it: multiplying, not selecting, makes the gradient NaN as well.
-    """
-    return 1.0 if ok is True else indicator(ok, otherwise=jnp.nan)
+def poison(ok: jax.Array | bool, value: Scalar) -> Scalar:
+    """The value where the condition holds and NaN elsewhere, in value and gradient; as it is if known to hold."""
+    return value if ok is True else keep_where(ok, value, otherwise=jnp.nan)
 
 
 def require(ok: jax.Array | bool, message: str, **values: Scalar) -> Scalar:
-    """`poison(confirm(...))`: raise if the condition is known to fail, else the factor by which to multiply.
+    """Raise if the condition is known to fail; else return the factor by which to multiply a result: 1, or NaN.
 
     Example:
         >>> require(2 > 1, "two exceeds one")
         1.0
     """
-    return poison(confirm(ok, message, **values))
+    return poison(confirm(ok, message, **values), 1.0)
 
 
 def require_domain(name: str, value: Scalar, domain: Domain) -> Scalar:
@@ -96,7 +93,7 @@ def require_domain(name: str, value: Scalar, domain: Domain) -> Scalar:
         ...
         ValueError: uptime must be in [0, 1], got 1.5
     """
-    if hasattr(value, "dtype") and not jnp.issubdtype(value.dtype, jnp.floating):
+    if not isinstance(value, int | float) and not jnp.issubdtype(value.dtype, jnp.floating):
         value = as_float(value)
     if _established.get():
         return value

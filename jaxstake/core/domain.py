@@ -44,7 +44,7 @@ class Domain:
 
     def contains(self, value: Scalar) -> jax.Array | bool:
         """Whether `value` lies inside, element by element; traceable. Infinities never do."""
-        if hasattr(value, "dtype") and not jnp.issubdtype(value.dtype, jnp.floating):
+        if not isinstance(value, int | float) and not jnp.issubdtype(value.dtype, jnp.floating):
             value = as_float(value)
         above = value > self.low if self.open_low or math.isinf(self.low) else value >= self.low
         below = value < self.high if self.open_high or math.isinf(self.high) else value <= self.high

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxstake.core.checks import established, require_domain
+from jaxstake.core.checks import established, poison, require_domain
 from jaxstake.core.domain import NON_NEGATIVE, POSITIVE
-from jaxstake.core.numerics import as_float, indicator
+from jaxstake.core.numerics import as_float, keep_where
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
@@ -74,7 +74,7 @@ def apr(scenario: Scenario) -> Apr:
         >>> print(f"{slope * 1e6:.3%} per million ETH more at stake")
         -0.032% per million ETH more at stake
     """
-    factor = validate(scenario)
+    ok = validate(scenario)
     with established():
         epoch = _epoch_rewards(scenario)
         execution = _execution_income(scenario)
@@ -85,7 +85,7 @@ def apr(scenario: Scenario) -> Apr:
         leak = _leak(scenario, epoch, execution["mev"] + execution["tips"])
         costs = -scenario.costs.annual_cost_eth / scenario.validator.effective_balance_eth
     parts = {**earned, **execution, "missed": missed, "slashing": slashing, "leak": leak, "costs": costs}
-    return _add_up(scenario, {name: factor * value for name, value in parts.items()})
+    return _add_up(scenario, {name: poison(ok, value) for name, value in parts.items()})
 
 
 def _add_up(scenario: Scenario, parts: dict[str, Scalar]) -> Apr:
@@ -94,7 +94,7 @@ def _add_up(scenario: Scenario, parts: dict[str, Scalar]) -> Apr:
     consensus = attestation + parts["sync"] + parts["proposer"] + parts["missed"]
     execution = parts["mev"] + parts["tips"]
     gross = consensus + execution
-    commission = -scenario.costs.commission * gross * indicator(gross > 0, otherwise=0.0)
+    commission = -scenario.costs.commission * keep_where(gross > 0, gross, otherwise=0.0)
     net = gross + parts["slashing"] + parts["leak"] + parts["costs"] + commission
     return Apr(**parts, commission=commission, consensus=consensus, execution=execution, gross=gross, net=net)
 

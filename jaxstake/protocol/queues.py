@@ -269,7 +269,7 @@ def exit_epochs(
     if amounts.ndim != 1:
         raise ValueError(f"amounts_gwei must be a vector [E], got shape {amounts.shape}")
     require_defined(fork, "min_per_epoch_churn_limit_gwei")
-    amounts = require_domain("amounts_gwei", amounts, NON_NEGATIVE)
+    amounts = as_float(require_domain("amounts_gwei", amounts, NON_NEGATIVE))
     total_stake_gwei = require_domain("total_stake_gwei", total_stake_gwei, POSITIVE)
     current_epoch = require_domain("current_epoch", current_epoch, NON_NEGATIVE)
     earliest_exit_epoch = require_domain("earliest_exit_epoch", earliest_exit_epoch, NON_NEGATIVE)

@@ -43,14 +43,14 @@ def root(x):
 # --- confirm, poison, require ----------------------------------------------------------------------------------------
 
 
-def test_confirm_returns_the_condition_and_poison_the_factor():
+def test_confirm_returns_the_condition_and_poison_the_value():
     assert confirm(True, "fine") is True
     assert confirm(jnp.asarray([True, True]), "fine") is True
-    assert poison(True) == 1.0
-    assert isinstance(poison(True), float)
-    assert np.array_equal(poison(jnp.asarray([True, False])), [1.0, np.nan], equal_nan=True)
+    assert poison(True, 3.0) == 3.0
+    assert isinstance(poison(True, 3.0), float)
+    assert np.array_equal(poison(jnp.asarray([True, False]), jnp.full(2, 3.0)), [3.0, np.nan], equal_nan=True)
     assert jax.jit(lambda x: confirm(x > 0, "x"))(jnp.asarray([1.0, -1.0])).tolist() == [True, False]
-    slope = jax.vmap(jax.grad(lambda x: poison(x > 0) * x))(jnp.asarray([1.0, -1.0]))
+    slope = jax.vmap(jax.grad(lambda x: poison(x > 0, x)))(jnp.asarray([1.0, -1.0]))
     assert np.array_equal(slope, [1.0, np.nan], equal_nan=True)
 
 
@@ -178,7 +178,7 @@ def test_in_domains_traced_is_one_condition_for_all_leaves():
     outer = Outer(stake=jnp.asarray([1.0, -1.0, 1.0, jnp.nan]), inner=Inner(share=jnp.asarray([0.5, 0.5, 2.0, 0.5])))
     axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, outer)
     assert jax.vmap(in_domains, in_axes=(axes,))(outer).tolist() == [True, False, False, False]
-    factor = jax.vmap(lambda o: poison(in_domains(o)), in_axes=(axes,))(outer)
+    factor = jax.vmap(lambda o: poison(in_domains(o), 1.0), in_axes=(axes,))(outer)
     assert np.array_equal(factor, [1.0, np.nan, np.nan, np.nan], equal_nan=True)
 
 
@@ -236,7 +236,7 @@ def test_checked_raises_the_message_of_the_traced_check():
     with pytest.raises(ValueError, match=r"got -1.0$"):
         checked(jax.grad(root))(-1.0)
     with pytest.raises(ValueError, match=r"^inner.share must be in \[0, 1\], got 3.0$"):
-        checked(lambda outer: poison(in_domains(outer)) * outer.stake)(Outer(inner=Inner(share=3.0)))
+        checked(lambda outer: poison(in_domains(outer), outer.stake))(Outer(inner=Inner(share=3.0)))
 
 
 def test_checked_quotes_the_first_bad_element_of_an_array():

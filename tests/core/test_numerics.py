@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxstake.core.numerics import as_float, indicator, positive_part, safe_divide, safe_log, safe_sqrt
+from jaxstake.core.numerics import as_float, keep_where, positive_part, safe_divide, safe_log, safe_sqrt
 
 ONE_ARGUMENT = [safe_sqrt, safe_log, positive_part]
 
@@ -78,16 +78,19 @@ def test_against_the_math_module(x, y):
 
 
 @pytest.mark.parametrize("otherwise", [0.0, math.nan])
-def test_indicator(otherwise):
-    """A factor: 1 and no slope of its own where the condition holds, else what was asked for, in value and gradient."""
+def test_keep_where(otherwise):
+    """The value with slope 1 where the condition holds, else what was asked for, in value and gradient alike."""
     values = jnp.asarray([2.0, -2.0, jnp.nan])
-    product = jax.vmap(jax.value_and_grad(lambda x: x * indicator(x > 0, otherwise=otherwise)))
-    for run in (product, jax.jit(product)):
+    kept = lambda x: keep_where(x > 0, x, otherwise=otherwise)  # noqa: E731
+    both = jax.vmap(jax.value_and_grad(kept))
+    for run in (both, jax.jit(both)):
         value, slope = (np.asarray(array) for array in run(values))
         np.testing.assert_array_equal(slope, [1.0, otherwise, otherwise])
         np.testing.assert_array_equal(value, [2.0, -2.0 * otherwise, np.nan])
-    assert indicator(True, otherwise=otherwise) == 1.0
-    assert (indicator(values > 0, otherwise=otherwise) * jnp.ones(3, jnp.float32)).dtype == jnp.float32
+    np.testing.assert_array_equal(jax.vmap(kept)(values), value)
+    np.testing.assert_array_equal(jax.vmap(jax.hessian(kept))(values)[0], 0.0)
+    assert keep_where(True, 3.0, otherwise=otherwise) == 3.0
+    assert keep_where(values > 0, jnp.ones(3, jnp.float32), otherwise=otherwise).dtype == jnp.float32
 
 
 # --- NaN and infinity -----------------------------------------------------------------------------------------------
