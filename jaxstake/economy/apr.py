@@ -116,11 +116,12 @@ def _epoch_rewards(scenario: Scenario) -> EpochRewards:
 
 
 def _execution_income(scenario: Scenario) -> dict[str, Scalar]:
-    """Block value and tips per year and ETH: `slots per year / total stake * uptime` proposals, times the value."""
-    proposals = forks.slots_per_year(scenario.fork) * scenario.validator.uptime / scenario.network.total_stake_eth
+    """Block value and tips per year and ETH: the value of a block times `slots per year * uptime / total stake`."""
+    uptime, stake = scenario.validator.uptime, scenario.network.total_stake_eth
+    yearly = forks.slots_per_year(scenario.fork)
     return {
-        "mev": proposals * block_value.mean(scenario.block_value),
-        "tips": proposals * scenario.network.tips_per_block_eth,
+        "mev": yearly * uptime * block_value.mean(scenario.block_value) / stake,
+        "tips": yearly * uptime * scenario.network.tips_per_block_eth / stake,
     }
 
 

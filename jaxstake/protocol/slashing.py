@@ -91,7 +91,7 @@ def correlation_penalty(
     total_stake_eth = require_domain("total_stake_eth", total_stake_eth, POSITIVE)
     slashed_stake_eth = require_domain("slashed_stake_eth", slashed_stake_eth, NON_NEGATIVE)
     share = fork.proportional_slashing_multiplier * slashed_stake_eth / total_stake_eth
-    return effective_balance_eth * jnp.where(share >= 1.0, jnp.ones_like(share), share)  # a NaN share stays NaN
+    return effective_balance_eth * jnp.minimum(as_float(share), 1.0)
 
 
 def withdrawability_delay_epochs(fork: Fork, *, exit_queue_eth: Scalar, total_stake_eth: Scalar) -> Scalar:
