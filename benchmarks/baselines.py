@@ -1,9 +1,9 @@
-"""The net APR by hand in NumPy and in Numba, tuned for speed: what a careful user would write without JAX.
+"""The net APR by hand, tuned for speed: the formulas that NumPy and Numba share, and NumPy over chunks of lanes.
 
-Both compute every component of the net APR and every check of the ten leaves, in the precision of the lanes. What
-does not depend on the lanes (constants of the fork, the leaves that stay) is worked out once, in `Constants`.
-Gradients are central differences: the value and two more evaluations for each of the ten leaves, 21 in all, with the
-checks made once.
+This and `benchmarks.compiled` (Numba) are what a careful user would write without JAX. Both compute every component
+of the net APR and every check of the ten leaves, in the precision of the lanes. What does not depend on the lanes
+(constants of the fork, the leaves that stay) is worked out once, in `Constants`. Gradients are central differences:
+the value and two more evaluations for each of the ten leaves, 21 in all, with the checks made once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba.extending import register_jitable
 
@@ -23,7 +22,7 @@ Columns = Sequence[np.ndarray]
 
 
 class Constants(NamedTuple):
-    """What is the same in every lane, in the precision of the lanes: a literal would turn Numba's float32 to float64."""
+    """What is the same in every lane, in their precision: a literal would turn Numba's float32 to float64."""
 
     zero: Any
     half: Any
@@ -147,7 +146,7 @@ def net(stake, p, rho, balance, u, mu, sigma, slashed, commission, other, c):
     return gross + _slashing(stake, balance, slashed, other, base, c) + leak - c.annual_cost / balance + taken
 
 
-def numpy_value(columns: Columns, c: Constants, *, chunk: int | None = None) -> np.ndarray:
+def value(columns: Columns, c: Constants, *, chunk: int | None = None) -> np.ndarray:
     """Net APR of every lane, `chunk` lanes at a time (default all at once)."""
     out = np.empty_like(columns[0])
     with np.errstate(all="ignore"):
@@ -157,28 +156,29 @@ def numpy_value(columns: Columns, c: Constants, *, chunk: int | None = None) -> 
     return out
 
 
-def numpy_value_and_gradient(columns: Columns, c: Constants, *, chunk: int | None = None) -> list[np.ndarray]:
+def value_and_gradient(columns: Columns, c: Constants, *, chunk: int | None = None) -> list[np.ndarray]:
     """Net APR and its ten slopes in every lane."""
     out = [np.empty_like(columns[0]) for _ in range(11)]
     with np.errstate(all="ignore"):
         for part in _chunks(out[0].size, chunk):
-            for column, values in zip(out, _numpy_differences([column[part] for column in columns], c), strict=True):
+            for column, values in zip(out, _differences([column[part] for column in columns], c), strict=True):
                 column[part] = values
     return out
 
 
-def numpy_reduced(columns: Columns, c: Constants, *, chunk: int | None = None) -> list[float]:
-    """Mean over the valid lanes of the net APR and its ten slopes."""
-    sums, count = np.zeros(11), 0
+def means(columns: Columns, c: Constants, *, slopes: bool = True, chunk: int | None = None) -> np.ndarray:
+    """Mean over the valid lanes of the net APR, and of its ten slopes."""
+    sums, count = np.zeros(11 if slopes else 1), 0
     with np.errstate(all="ignore"):
         for part in _chunks(columns[0].size, chunk):
-            found = _numpy_differences([column[part] for column in columns], c)
+            x = [column[part] for column in columns]
+            found = _differences(x, c) if slopes else [value(x, c)]
             sums += [np.nansum(values) for values in found]
             count += np.count_nonzero(~np.isnan(found[0]))
-    return list(sums / count)
+    return sums / count
 
 
-def _numpy_differences(x: list[np.ndarray], c: Constants) -> list[np.ndarray]:
+def _differences(x: list[np.ndarray], c: Constants) -> list[np.ndarray]:
     poison = np.where(is_valid(*x, c), c.one, c.nan)
     found = [net(*x, c) * poison]
     for i, step in enumerate(steps(x[0].dtype.type)):
@@ -190,12 +190,3 @@ def _numpy_differences(x: list[np.ndarray], c: Constants) -> list[np.ndarray]:
 
 def _chunks(size: int, chunk: int | None) -> list[slice]:
     return [slice(start, start + (chunk or size)) for start in range(0, size, chunk or size)]
-
-
-@numba.njit(parallel=True, error_model="numpy")
-def numba_value(columns, c, out):  # noqa: D103
-    stake, p, rho, balance, u, mu, sigma, slashed, commission, other = columns
-    for i in numba.prange(out.size):
-        ok = is_valid(stake[i], p[i], rho[i], balance[i], u[i], mu[i], sigma[i], slashed[i], commission[i], other[i], c)
-        value = net(stake[i], p[i], rho[i], balance[i], u[i], mu[i], sigma[i], slashed[i], commission[i], other[i], c)
-        out[i] = value if ok else c.nan

@@ -1,14 +1,10 @@
-"""The lanes of every APR workload: ten leaves of the default scenario, random around it, a few outside their domain."""
+"""The lanes of every APR workload: ten leaves, random around the default scenario, a few outside their domain."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-
-from jaxstake.core import leaves
-from jaxstake.economy.apr import apr
-from jaxstake.economy.scenario import Scenario
 
 RANGES = {
     "network.total_stake_eth": (2e7, 8e7),
@@ -28,8 +24,7 @@ NAMES = tuple(RANGES)
 INVALID_SHARE = 1e-4
 """Share of lanes that break a rule, so that checking is part of the work."""
 
-# One way to break each rule that these leaves are under: a column, and a value outside.
-_FAULTS = (
+FAULTS = (
     (0, -1.0),
     (0, 16.0),  # less than the validator's own balance
     (0, np.inf),
@@ -43,21 +38,26 @@ _FAULTS = (
     (8, np.nan),
     (9, -1.0),
 )
+"""Ways to break the rules that these leaves are under: a column, and a value outside."""
 
 
 def sample(lanes: int, *, seed: int = 0, dtype: Any = np.float32) -> list[np.ndarray]:
-    """Ten vectors in the order of `NAMES`; one lane in ten thousand, and at least one, is outside the domain."""
+    """Ten vectors in the order of `NAMES`; one lane in ten thousand, and at least one, breaks a rule."""
     rng = np.random.default_rng(seed)
     columns = []
     for low, high in RANGES.values():
-        column = rng.random(lanes, dtype=np.float32)
-        columns.append((low + (high - low) * column).astype(dtype, copy=False))
+        unit = rng.random(lanes, dtype=dtype)
+        columns.append(unit * dtype(high - low) + dtype(low))
     for number, lane in enumerate(rng.choice(lanes, max(1, round(lanes * INVALID_SHARE)), replace=False)):
-        which, value = _FAULTS[number % len(_FAULTS)]
-        columns[which][lane] = value
+        column, value = FAULTS[number % len(FAULTS)]
+        columns[column][lane] = value
     return columns
 
 
-def net(base: Scenario, *swept: Any) -> Any:
-    """The model under test: net APR of a base scenario with the ten leaves replaced."""
-    return apr(leaves.replace(base, dict(zip(NAMES, swept, strict=True)))).net
+def grid(lanes: int) -> dict[str, np.ndarray]:
+    """Axes of a grid over the ten leaves with that many lanes, a power of two."""
+    bits = lanes.bit_length() - 1
+    if lanes != 1 << bits:
+        raise ValueError(f"lanes must be a power of two, got {lanes}")
+    lengths = [1 << (bits // len(RANGES) + (place < bits % len(RANGES))) for place in range(len(RANGES))]
+    return {name: np.linspace(*RANGES[name], length) for name, length in zip(NAMES, lengths, strict=True)}
