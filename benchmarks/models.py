@@ -66,10 +66,12 @@ def swept_again(lane: Callable[..., Any]) -> Callable[..., Any]:
     last: list[Any] = []
 
     def again(base: Scenario, *columns: Any) -> Any:
-        shape = jax.eval_shape(lambda *leaf: lane(base, *leaf), *(column[0] for column in columns))
-        held = last.pop() if last else jax.tree.map(lambda out: jnp.zeros(columns[0].size, out.dtype), shape)
-        last.append(run(base, held, *columns))
+        last[:] = [run(base, last.pop() if last else fresh(base, *columns), *columns)]
         return last[0]
+
+    def fresh(base: Scenario, *columns: Any) -> Any:
+        shapes = jax.eval_shape(lambda *leaf: lane(base, *leaf), *(column[0] for column in columns))
+        return jax.tree.map(lambda shape: jnp.zeros(columns[0].size, shape.dtype), shapes)
 
     return _on_default(again)
 

@@ -108,7 +108,8 @@ def _axis_values(base: Any, axes: Mapping[str, Any], mode: Mode) -> dict[str, np
         if name not in known:
             raise ValueError(leaves.unknown_name("leaf", name, known))
         try:
-            values[name] = np.asarray(given, dtype=float)
+            array = np.asarray(given)
+            values[name] = array if np.issubdtype(array.dtype, np.floating) else array.astype(float)
         except (TypeError, ValueError) as error:
             raise ValueError(f"axis {name} must hold numbers, got {given!r:.60}") from error
         if values[name].ndim != 1 or values[name].size == 0:
@@ -140,7 +141,7 @@ def _chunk_lanes(chunk: int | None) -> int:
 def _cast(value: Any, dtype: Any) -> Any:
     """A floating value in the precision of the lanes; others as they are."""
     array = np.asarray(value)
-    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+    return array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def _labels(container: Any) -> dict[str, dict[str, str]]:
