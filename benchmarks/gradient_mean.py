@@ -17,9 +17,7 @@ def tasks(setting: Setting) -> list[Task]:
     c, chunk = constants(), numpy_chunk()
     out = [np.empty(setting.baseline_lanes, np.float32) for _ in range(11)]
     return [
-        setting.ours(
-            WORK, "", BYTES, models.averaged(models.net_and_gradient, size=models.block(models.net_and_gradient))
-        ),
+        setting.ours(WORK, "", BYTES, models.averaged(models.net_and_gradient, size=models.block())),
         setting.theirs(WORK, "NumPy, 21 evaluations", BYTES, lambda x: baselines.means(x, c, chunk=chunk)),
         setting.theirs(WORK, "Numba, 21 evaluations", BYTES, lambda x: compiled.means(x, c, out)),
     ]

@@ -13,12 +13,12 @@ BYTES = 4 * (10 + 11)
 
 
 def tasks(setting: Setting) -> list[Task]:
-    """Reverse mode, whole and in blocks, against central differences."""
+    """Reverse mode, by one call and in chunks, against central differences."""
     c, chunk = constants(), numpy_chunk()
     out = [np.empty(setting.baseline_lanes, np.float32) for _ in range(11)]
     found = [setting.ours(WORK, "", BYTES, models.swept(models.net_and_gradient))]
-    if block := models.block(models.net_and_gradient):
-        found.append(setting.ours(WORK, "in blocks", BYTES, models.swept(models.net_and_gradient, size=block)))
+    if size := models.block():
+        found.append(setting.ours(WORK, "in chunks", BYTES, models.in_chunks(models.net_and_gradient, size=size)))
     return [
         *found,
         setting.theirs(WORK, "NumPy, 21 evaluations", BYTES, lambda x: baselines.value_and_gradient(x, c, chunk=chunk)),

@@ -1,7 +1,7 @@
-"""The model under test, over lanes: value, value and gradient, and their means, each one jitted function of ten arrays.
+"""The model under test, over lanes: value, value and gradient, and their means, functions of ten arrays.
 
-`size` evaluates that many lanes at a time in a loop inside the compiled function, so that what passes between fused
-kernels stays in cache. A CPU wants it for anything that is reduced; an accelerator does not.
+On a CPU results touch fresh memory, page by page, and so do the arrays between fused kernels. One kernel with one result
+is best called once for all lanes; many results are best taken chunk by chunk, and means block by block in one call.
 """
 
 from __future__ import annotations
@@ -34,21 +34,18 @@ def net_and_gradient(base: Scenario, *leaf: Any) -> tuple[Any, ...]:
     return (found["value"], *(found[f"gradient.{name}"] for name in NAMES))
 
 
-def block(lane: Callable[..., Any]) -> int | None:
-    """Lanes at a time that suit this platform; None for all at once."""
-    if jax.default_backend() != "cpu":
-        return None
-    return 1 << 18 if lane is net else 1 << 16
+BLOCK = 1 << 16
+"""Lanes at a time on a CPU: what passes between the kernels of a gradient stays in cache."""
 
 
-def swept(lane: Callable[..., Any], *, size: int | None = None) -> Callable[..., Any]:
-    """Ten arrays [N] to one [N] for each output of a lane."""
+def block() -> int | None:
+    """Lanes at a time on this platform; None for all at once."""
+    return BLOCK if jax.default_backend() == "cpu" else None
 
-    @jax.jit
-    def run(base: Scenario, *columns: Any) -> Any:
-        return jax.tree.map(jnp.ravel, _by_block(lane, size, base, columns, lambda out: out))
 
-    return _on_default(run)
+def swept(lane: Callable[..., Any]) -> Callable[..., Any]:
+    """Ten arrays [N] to one [N] for each output of a lane, by one compiled call."""
+    return _on_default(_over_lanes(lane))
 
 
 def swept_again(lane: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,11 +54,9 @@ def swept_again(lane: Callable[..., Any]) -> Callable[..., Any]:
     The first call makes its own.
     """
 
-    @functools.partial(jax.jit, donate_argnums=1)
-    def run(base: Scenario, last: Any, *columns: Any) -> Any:
-        return jax.tree.map(
-            lambda old, new: old.at[:].set(new), last, _by_block(lane, None, base, columns, lambda x: x)
-        )
+    @functools.partial(jax.jit, donate_argnums=1, keep_unused=True)
+    def run(base: Scenario, _: Any, *columns: Any) -> Any:
+        return _over_lanes(lane)(base, *columns)
 
     last: list[Any] = []
 
@@ -76,35 +71,55 @@ def swept_again(lane: Callable[..., Any]) -> Callable[..., Any]:
     return _on_default(again)
 
 
-def averaged(lane: Callable[..., Any], *, size: int | None = None) -> Callable[..., Any]:
-    """Ten arrays [N] to the mean of each output over the valid lanes."""
+def in_chunks(lane: Callable[..., Any], *, size: int) -> Callable[..., Any]:
+    """`swept`, `size` lanes at a time into old arrays of the host, each chunk copied while the next one runs."""
+    run = _over_lanes(lane)
+    kept: list[np.ndarray] = []
 
-    def sums(outputs: Any) -> Any:
+    def chunked(base: Scenario, *columns: Any) -> list[np.ndarray]:
+        host = [np.asarray(column) for column in columns]
+        waiting: list[tuple[slice, Any]] = []
+        for start in range(0, host[0].size, size):
+            part = slice(start, start + size)
+            waiting.append((part, jax.tree.leaves(run(base, *(column[part] for column in host)))))
+            if not kept:
+                kept.extend(np.empty(host[0].size, out.dtype) for out in waiting[0][1])
+            if len(waiting) > 1:
+                _copy(kept, *waiting.pop(0))
+        _copy(kept, *waiting.pop())
+        return kept
+
+    return _on_default(chunked)
+
+
+def averaged(lane: Callable[..., Any], *, size: int | None = None) -> Callable[..., Any]:
+    """Ten arrays [N] to the mean of each output over the valid lanes, by one call, `size` lanes at a time inside it."""
+
+    def sums(base: Scenario, part: Any) -> Any:
         # Each output masks its own NaN, by the model's promise those of the value: XLA on a CPU would evaluate the
         # value again for every output that asks for it.
+        outputs = _over_lanes(lane)(base, *part)
         counted = jax.tree.map(lambda out: jnp.sum(jnp.where(jnp.isnan(out), 0, out)), outputs)
         return jnp.sum(~jnp.isnan(jax.tree.leaves(outputs)[0])), counted
 
     @jax.jit
     def run(base: Scenario, *columns: Any) -> Any:
-        count, total = jax.tree.map(jnp.sum, _by_block(lane, size, base, columns, sums))
+        lanes = columns[0].size
+        whole = size is None or lanes % size or lanes == size
+        blocks = tuple(column.reshape(1 if whole else -1, lanes if whole else size) for column in columns)
+        count, total = jax.tree.map(jnp.sum, jax.lax.map(lambda part: sums(base, part), blocks))
         return jax.tree.map(lambda of_output: of_output / count.astype(of_output.dtype), total)
 
     return _on_default(run)
 
 
-def _by_block(
-    lane: Callable[..., Any], size: int | None, base: Scenario, columns: Any, finish: Callable[[Any], Any]
-) -> Any:
-    """`finish` of the outputs of each block of lanes, stacked; of all lanes if they are no multiple of it."""
+def _over_lanes(lane: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(lambda base, *columns: jax.vmap(lambda *leaf: lane(base, *leaf))(*columns))
 
-    def one(part: Any) -> Any:
-        return finish(jax.vmap(lambda *leaf: lane(base, *leaf))(*part))
 
-    lanes = columns[0].size
-    if size is None or lanes % size or lanes == size:
-        return one(columns)
-    return jax.lax.map(one, tuple(column.reshape(-1, size) for column in columns))
+def _copy(kept: list[np.ndarray], part: slice, outputs: Any) -> None:
+    for old, new in zip(kept, outputs, strict=True):
+        old[part] = np.asarray(new)
 
 
 @functools.cache

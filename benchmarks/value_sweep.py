@@ -13,14 +13,12 @@ BYTES = 4 * (10 + 1)
 
 
 def tasks(setting: Setting) -> list[Task]:
-    """One compiled call over all lanes, the same into old memory and in blocks, and the baselines."""
+    """One compiled call over all lanes, the same into old memory, and the baselines."""
     c, chunk, out = constants(), numpy_chunk(), np.empty(setting.baseline_lanes, np.float32)
     found = [
         setting.ours(WORK, "", BYTES, models.swept(models.net)),
         setting.ours(WORK, "output reused", BYTES, models.swept_again(models.net)),
     ]
-    if block := models.block(models.net):
-        found.append(setting.ours(WORK, "in blocks", BYTES, models.swept(models.net, size=block)))
     return [
         *found,
         setting.theirs(WORK, "NumPy, whole arrays", BYTES, lambda x: baselines.value(x, c)),

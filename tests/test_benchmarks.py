@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -169,22 +170,14 @@ def test_numba_stays_in_single_precision() -> None:
 
 
 @pytest.mark.parametrize("lane", [models.net, models.net_and_gradient])
-def test_blocks_change_nothing(lane: Any, tolerance: float) -> None:
+def test_chunks_and_old_memory_change_nothing(lane: Any, tolerance: float) -> None:
     columns = [jnp.asarray(column) for column in _columns(jnp.result_type(float).type)]
-    whole, blocked = models.swept(lane)(*columns), models.swept(lane, size=LANES // 8)(*columns)
-    odd = models.swept(lane, size=LANES - 1)(*columns)
-    for found in (blocked, odd):
-        for a, b in zip(np.atleast_2d(found), np.atleast_2d(whole), strict=True):
-            np.testing.assert_allclose(a, b, rtol=tolerance)
-
-
-def test_reused_memory_changes_nothing_and_ends_the_last_result(tolerance: float) -> None:
-    dtype = jnp.result_type(float).type
-    again = models.swept_again(models.net)
-    first = again(*(jnp.asarray(column) for column in _columns(dtype)))
-    columns = [jnp.asarray(column) for column in lanes.sample(LANES, seed=9, dtype=dtype)]
-    np.testing.assert_allclose(again(*columns), models.swept(models.net)(*columns), rtol=tolerance)
-    assert first.is_deleted()
+    whole = models.swept(lane)(*columns)
+    for way in (models.in_chunks(lane, size=LANES // 8), models.in_chunks(lane, size=999), models.swept_again(lane)):
+        for _ in range(2):
+            found = way(*columns)
+            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+                np.testing.assert_allclose(a, b, rtol=tolerance)
 
 
 def test_the_model_over_lanes_is_the_model(tolerance: float) -> None:

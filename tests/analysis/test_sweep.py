@@ -71,6 +71,18 @@ def test_a_grid_equals_direct_evaluation_for_every_chunking(chunk: int | None, t
         np.testing.assert_array_equal(result[name], values)
 
 
+@pytest.mark.parametrize("chunk", [None, 7, 22])
+def test_lanes_repeated_on_the_device_are_those_repeated_before(
+    chunk: int | None, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accelerator gets the values of the split axis unrepeated."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    result = sweep(measures, Crate(), AXES, chunk=chunk)
+    np.testing.assert_allclose(result["volume"], _expected()[0], rtol=tolerance)
+    reduced = sweep(measures, Crate(), AXES, chunk=chunk, outputs="density", reduce=("mean", "argmax"))
+    assert float(reduced["density_mean"]) == pytest.approx(_expected()[1].mean(), rel=1e-5)
+
+
 def test_labels_say_what_the_numbers_are() -> None:
     result = sweep(measures, Crate(), {"box.width": [1.0, 2.0, -1.0]}, outputs="volume", dtype="float32")
     assert list(result.data_vars) == ["volume"]
