@@ -1,7 +1,8 @@
 """The model under test, over lanes: value, value and gradient, and their means, functions of ten arrays.
 
-On a CPU results touch fresh memory, page by page, and so do the arrays between fused kernels. One kernel with one result
-is best called once for all lanes; many results are best taken chunk by chunk, and means block by block in one call.
+On a CPU results touch fresh memory, page by page, and so do the arrays between fused kernels. One kernel with one
+result is best called once for all lanes; many results are best taken chunk by chunk, and means block by block inside
+one call.
 """
 
 from __future__ import annotations
@@ -105,9 +106,11 @@ def averaged(lane: Callable[..., Any], *, size: int | None = None) -> Callable[.
     @jax.jit
     def run(base: Scenario, *columns: Any) -> Any:
         lanes = columns[0].size
-        whole = size is None or lanes % size or lanes == size
-        blocks = tuple(column.reshape(1 if whole else -1, lanes if whole else size) for column in columns)
-        count, total = jax.tree.map(jnp.sum, jax.lax.map(lambda part: sums(base, part), blocks))
+        if size is None or lanes % size or lanes == size:
+            count, total = sums(base, columns)
+        else:
+            blocks = tuple(column.reshape(-1, size) for column in columns)
+            count, total = jax.tree.map(jnp.sum, jax.lax.map(lambda part: sums(base, part), blocks))
         return jax.tree.map(lambda of_output: of_output / count.astype(of_output.dtype), total)
 
     return _on_default(run)
