@@ -142,7 +142,7 @@ def hessian_table(model: Model, base: Any, names: Names = None, output: Output =
 
 
 def table(model: Model, base: Any, names: Names = None, output: Output = None) -> xarray.Dataset:
-    """First-order sensitivities of one output over "leaf", default those whose derivative is not zero.
+    """First-order sensitivities of one output over "leaf", default those whose derivative is not zero to rounding.
 
     Returns:
         `value` of the leaf, `gradient` (output per unit of the leaf), `elasticity`, and `change_per_percent`: how the
@@ -153,7 +153,13 @@ def table(model: Model, base: Any, names: Names = None, output: Output = None) -
     result, slopes = _first_order(model, resolved, output, base)
     value = _pick(result, output)
     _raise_if_invalid(model, base, value)
-    shown = [name for name in resolved if names is not None or slopes[name] != 0]
+    rounding = float(jnp.finfo(value.dtype).eps) * abs(float(value))
+    moving = [
+        name
+        for name in resolved
+        if slopes[name] != 0 and not 0 < abs(float(leaves.get(base, name)) * float(slopes[name])) < rounding
+    ]
+    shown = list(resolved) if names is not None else moving
     at = np.array([float(leaves.get(base, name)) for name in shown])
     slope = np.array([float(slopes[name]) for name in shown])
     with np.errstate(divide="ignore", invalid="ignore"):

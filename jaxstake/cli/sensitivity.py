@@ -46,7 +46,7 @@ def sensitivity_command(
         from jaxstake.economy.apr import apr
 
         table = sensitivity.table(apr, base, names=leaf or leaves.names(base), output=output)
-        moving = table if leaf else table.isel(leaf=table["gradient"].values != 0)
+        moving = table if leaf else sensitivity.table(apr, base, output=output)
         names = [str(name) for name in moving["leaf"].values]
         second = sensitivity.hessian(apr, base, names=names, output=output) if hessian else None
     if json:
