@@ -13,6 +13,10 @@ import numpy as np
 
 from benchmarks.baselines import Columns, Constants, inlined, is_valid, net, steps
 
+# OpenMP's threads keep spinning for milliseconds after a loop and take a core from whatever is timed next: half the
+# speed of a sweep on two cores. Numba's own threads sleep, and are faster here too.
+numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
+
 
 @numba.njit(parallel=True, error_model="numpy")
 def value(columns, c, out):
