@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from jaxstake import __version__
 from jaxstake.cli.apr import apr_command
+from jaxstake.cli.articles import articles
 from jaxstake.cli.common import BadInputError
 from jaxstake.cli.report import report_command
 from jaxstake.cli.sensitivity import sensitivity_command
@@ -50,6 +51,7 @@ app.command("apr")(apr_command)
 app.command("sweep")(sweep_command)
 app.command("sensitivity")(sensitivity_command)
 app.command("report")(report_command)
+app.add_typer(articles, name="articles")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,1 +1,1 @@
-"""Edge: the figures and the self-contained page that `jaxstake report` writes."""
+"""Edge: the page that `jaxstake report` writes, and the comparison of the documents with the protocol."""

@@ -12,7 +12,7 @@ STYLE = """
 html { -webkit-text-size-adjust:100%; }
 body { margin:0; background:#fff; color:var(--ink);
   font:17px/1.55 "Helvetica Neue",Arial,"Liberation Sans",sans-serif; }
-main { max-width:860px; margin:0 auto; padding:40px 24px 72px; }
+main { max-width:var(--page); margin:0 auto; padding:40px 24px 72px; }
 h1,h2 { font-family:Georgia,"Times New Roman","Liberation Serif",serif; font-weight:600; line-height:1.2; }
 h1 { font-size:2.1rem; margin:0 0 6px; letter-spacing:-0.01em; }
 h2 { font-size:1.42rem; margin:56px 0 12px; padding-top:18px; border-top:2px solid var(--ink); }
@@ -131,7 +131,9 @@ def bar(share: float, *, width_em: float = 7.0) -> str:
     return f'<span class="bar" style="width:{max(share, 0.0) * width_em:.2f}em"></span>'
 
 
-def document(*, title: str, lead: str, sections: Sequence[tuple[str, str, str]], top: str, footer: str) -> str:
+def document(
+    *, title: str, lead: str, sections: Sequence[tuple[str, str, str]], top: str, footer: str, width: int = 860
+) -> str:
     """The page.
 
     Args:
@@ -140,6 +142,7 @@ def document(*, title: str, lead: str, sections: Sequence[tuple[str, str, str]],
         sections: (anchor, heading, HTML) in order.
         top: HTML above the first section.
         footer: HTML below the last.
+        width: most that the page takes, px.
     """
     links = " ".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections)
     body = "".join(
@@ -148,7 +151,7 @@ def document(*, title: str, lead: str, sections: Sequence[tuple[str, str, str]],
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body><main><header><h1>{escape(title)}</h1>"
+        f"<style>{STYLE}:root {{ --page:{width}px; }}</style></head><body><main><header><h1>{escape(title)}</h1>"
         f'<p class="lead">{escape(lead)}</p></header>{top}<nav>{links}</nav>{body}'
         f"<footer>{footer}</footer></main></body></html>\n"
     )
