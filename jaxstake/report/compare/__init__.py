@@ -20,7 +20,7 @@ from jaxstake.report.compare import (
 from jaxstake.report.compare.output import as_dict, summary, write
 from jaxstake.report.compare.row import Comparison, Row, basis, cells
 
-__all__ = ["Comparison", "Row", "as_dict", "cells", "run", "summary", "write"]
+__all__ = ["Comparison", "Row", "as_dict", "basis", "cells", "run", "summary", "write"]
 
 
 def run(*, fork: str | None = None) -> Comparison:
