@@ -26,8 +26,8 @@ def selection_probability(*, validators: Scalar) -> Scalar:
     Source: APR guide, section 1.1, definition 1.
 
     Example:
-        >>> float(selection_probability(validators=500_000)) * 1e6
-        2.0
+        >>> print(f"{selection_probability(validators=500_000):.0e}")
+        2e-06
     """
     return divide(1.0, validators)
 

@@ -200,7 +200,8 @@ def strategy_return(
     """Yearly return of a strategy.
 
     Printed: `stake = capital * fraction`, `net = 4.5 * fraction * (1 - fee)`, `return = stake * net / 100`: the
-        fraction enters twice.
+        fraction enters twice. The capital is 100 ETH whatever the optimiser was given, and its risk tolerance plays no
+        part.
 
     Args:
         optimizer: constants.

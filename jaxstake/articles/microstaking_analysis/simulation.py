@@ -75,9 +75,9 @@ def simulate_stakes(*, draws: jax.Array, mu: Scalar, sigma: Scalar) -> jax.Array
 
     Outside: All stakes are `exp(mu)` for a sigma of 0; NaN for a negative one, where NumPy raises an error.
 
-    Protocol: Stakes of validators are not lognormal: an active effective balance is a whole number of ETH between
-        the ejection balance and 32 or 2,048 ETH (`jaxstake.protocol.forks.max_effective_balance_eth`), and most
-        are 32. A lognormal law may describe what operators hold in all.
+    Protocol: Stakes of validators are not lognormal: an active effective balance is a whole number of ETH between the
+        ejection balance and 32 or 2,048 ETH (`jaxstake.protocol.forks.max_effective_balance_eth`), and most are 32. A
+        lognormal law may describe what operators hold in all.
 
     Source: Micro-staking analysis, section 3.1, `simulate_security_liquidity`.
 
@@ -115,7 +115,8 @@ def simulate_from_draws(
 
     Outside: As `simulate_stakes`.
 
-    Protocol: As `simulate_security_liquidity`; draws are what makes it repeatable and lets NumPy's own be used.
+    Protocol: As `simulate_security_liquidity` (`jaxstake.protocol.penalties.epochs_to_finality`); draws are what makes
+        it repeatable and lets NumPy's own be used.
 
     Source: Micro-staking analysis, section 3.1, `simulate_security_liquidity`.
 
@@ -162,9 +163,9 @@ def simulate_security_liquidity(
 
     Outside: As `simulate_stakes`.
 
-    Protocol: One population gives one score, without a spread and so without an error. A Monte Carlo study draws
-        many: `jax.vmap` of this function over keys. No minimum stake appears anywhere, so nothing here can say
-        what micro-staking changes. Scores with a meaning in the protocol are
+    Protocol: One population gives one score, without a spread and so without an error. A Monte Carlo study draws many:
+        `jax.vmap` of this function over keys. No minimum stake appears anywhere, so nothing here can say what
+        micro-staking changes. Scores with a meaning in the protocol are
         `jaxstake.protocol.penalties.epochs_to_finality` and `jaxstake.protocol.queues.exit_wait`.
 
     Source: Micro-staking analysis, section 3.1, `simulate_security_liquidity`.
