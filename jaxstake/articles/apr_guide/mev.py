@@ -12,6 +12,7 @@ from jax.scipy.special import ndtri
 from jaxstake.articles.arithmetic import divide
 from jaxstake.core.domain import FINITE, NON_NEGATIVE
 from jaxstake.core.numerics import as_float
+from jaxstake.core.order_statistics import percentiles
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 
@@ -162,7 +163,7 @@ def mev_distribution(model: MevModel, *, draws: jax.Array) -> MevStatistics:
         True
     """
     samples = mev_samples(model, draws=draws)
-    median, p5, p95, p99 = jnp.percentile(samples, as_float(jnp.asarray([50.0, 5.0, 95.0, 99.0])))
+    median, p5, p95, p99 = percentiles(samples, levels=(50.0, 5.0, 95.0, 99.0))
     return MevStatistics(mean=jnp.mean(samples), median=median, std=jnp.std(samples), p5=p5, p95=p95, p99=p99)
 
 
@@ -170,7 +171,8 @@ def fit_mev_model(*, payments: jax.Array) -> MevModel:
     """Parameters of the lognormal from payments.
 
     Printed: mean and standard deviation of `log(payments + 1e-10)`. As printed it never runs on more than one payment:
-        `if historical_data` has no truth value for an array, and a list cannot be added to a number.
+        `if historical_data` has no truth value for an array, and a list cannot be added to a number. An array of one
+        zero, or an empty list, silently keeps the default parameters.
 
     Args:
         payments: [N] ETH per block, >= 0, N > 0.
