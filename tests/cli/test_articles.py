@@ -11,6 +11,8 @@ from jaxstake.articles import catalogue, tables
 from jaxstake.articles.tables import layout
 from jaxstake.report import compare
 
+pytestmark = pytest.mark.usefixtures("only_x64")  # the command line always computes in double precision
+
 
 def test_list_names_everything(cli):
     result = cli("articles", "list")
@@ -38,7 +40,13 @@ def test_show_knows_every_formula(cli, name):
     assert found["printed"] == entry.sections["Printed"]
     assert found["instead"] == entry.replacements
     assert found["result"]
-    assert cli("articles", "show", name).code == 0
+
+
+@pytest.mark.parametrize("name", ["allocations", "depth", "exit_advice", "randao_entropy", "simulate_from_draws"])
+def test_show_prints_every_kind_of_result(cli, name):
+    result = cli("articles", "show", name)
+    assert result.code == 0
+    assert "result" in result.out
 
 
 def test_show_evaluates_at_given_inputs(cli):

@@ -13,6 +13,8 @@ import pytest
 
 from jaxstake.articles import tables
 
+pytestmark = pytest.mark.usefixtures("only_x64")  # the script always computes in double precision
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "reproduce_documents.py"
 
