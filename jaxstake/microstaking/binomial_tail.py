@@ -72,7 +72,7 @@ def log_binomial_tail(*, n: Scalar, k: Scalar, x: Scalar) -> jax.Array:
     Returns:
         Logarithm, at most 0; minus infinity, with gradient 0, at x = 0. For k from n/10 to 2n/3 the probability is
         within a relative 6e-4 from n = 14, 1e-4 from n = 100 and 1e-5 from n = 1,000; below n = 14 within 7e-3. For
-        k above 0.9 n it is worse, up to 3 % at k = n.
+        k above 0.9 n it is worse, up to 4 % at k = n.
 
     Raises:
         ValueError: a concrete argument is out of range.

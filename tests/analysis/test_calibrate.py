@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -245,14 +244,19 @@ def test_bad_settings_are_refused(changes, message):
 
 
 def test_new_values_and_data_do_not_compile_again(rng):
-    chex.clear_trace_counter()
-    loss = chex.assert_max_traces(lambda at, data: normal_loss(at, data), n=12)
+    traces = 0
+
+    def loss(at, data):
+        nonlocal traces
+        traces += 1
+        return normal_loss(at, data)
+
     first = fit(loss, Normal(), jnp.asarray(rng.normal(size=50), float), key=KEY, restarts=2)
-    counted = calibrate._solve._cache_size()
+    counted = traces
     second = fit(
         loss, Normal(mean=1.0), jnp.asarray(rng.normal(2.0, 1.0, 50), float), key=jax.random.key(1), restarts=2
     )
-    assert calibrate._solve._cache_size() == counted
+    assert traces == counted > 0
     assert float(first.parameters.mean) != float(second.parameters.mean)
 
 
@@ -274,7 +278,9 @@ def test_many_sets_of_data_at_once_and_their_intervals_cover(rng, only_x64):
         assert 0.92 <= float(jnp.mean(inside)) <= 0.98
 
 
-def test_nothing_is_printed_or_warned_on_success():
+def test_nothing_is_printed_or_warned_on_success(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(rosenbrock, {"x": 0.5, "y": 0.5}, key=KEY, restarts=2)
+        found = fit(rosenbrock, {"x": 0.5, "y": 0.5}, key=KEY, restarts=2)
+    assert bool(found.converged)
+    assert capsys.readouterr() == ("", "")

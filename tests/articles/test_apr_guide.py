@@ -61,7 +61,7 @@ def numbers(shared) -> dict[str, Any]:
     return json.loads((shared / "published" / "published_tables.json").read_text())
 
 
-def close(ours: Any, theirs: Any, tolerance: float, *, scale: float = 0.0) -> None:
+def assert_close(ours: Any, theirs: Any, tolerance: float, *, scale: float = 0.0) -> None:
     """Equal up to rounding of the values, or of what they were subtracted from."""
     np.testing.assert_allclose(
         np.asarray(ours, float), np.asarray(theirs, float), rtol=tolerance, atol=tolerance * scale
@@ -96,7 +96,7 @@ def test_statistics_of_numpys_draws(sample, tolerance):
     theirs, draws = sample
     ours = fields(mev.mev_distribution(MevModel(), draws=jnp.asarray(draws)))
     assert set(ours) == set(theirs)
-    close([ours[name] for name in theirs], list(theirs.values()), tolerance)
+    assert_close([ours[name] for name in theirs], list(theirs.values()), tolerance)
 
 
 def test_the_distribution_itself_is_within_its_standard_errors(sample):
@@ -111,11 +111,11 @@ def test_the_distribution_itself_is_within_its_standard_errors(sample):
         "std": deviation * math.sqrt((kurtosis + 2.0) / count) / 2,
     }
     ours = {"mean": float(mev.expected_mev_per_block(model)), "std": float(mev.mev_standard_deviation(model))}
-    close([ours["mean"], ours["std"]], [mean, deviation], 1e-5)
+    assert_close([ours["mean"], ours["std"]], [mean, deviation], 1e-5)
     for name, level in {"p5": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99}.items():
         ours[name] = float(mev.mev_quantile(model, level=level))
         errors[name] = math.sqrt(level * (1 - level) / count) / float(exact.pdf(exact.ppf(level)))
-        close(ours[name], exact.ppf(level), 1e-5)
+        assert_close(ours[name], exact.ppf(level), 1e-5)
     assert set(errors) == set(theirs)
     off = {name: (theirs[name] - ours[name]) / error for name, error in errors.items()}
     assert all(abs(z) < 4 for z in off.values()), off
@@ -137,7 +137,7 @@ def test_mev_distribution_is_the_documents(document, tolerance, mean, std, count
     model = MevModel(mean_log_return=mean, std_log_return=std)
     ours = fields(mev.mev_distribution(model, draws=jnp.asarray(drawn(42, count))))
     assert set(ours) == set(expected)
-    close([ours[name] for name in expected], list(expected.values()), 2 * tolerance, scale=expected["mean"])
+    assert_close([ours[name] for name in expected], list(expected.values()), 2 * tolerance, scale=expected["mean"])
 
 
 @given(mean=reals(-6, 2), std=reals(0, 3), validators=st.integers(1, 10**7))
@@ -146,13 +146,13 @@ def test_mev_expectations_are_the_documents(document, tolerance, mean, std, vali
     theirs = document.MEVRewardModel()
     theirs.mean_log_return, theirs.std_log_return = mean, std
     model = MevModel(mean_log_return=mean, std_log_return=std)
-    close(mev.expected_mev_per_block(model), theirs.expected_mev_per_block(), 10 * tolerance)
+    assert_close(mev.expected_mev_per_block(model), theirs.expected_mev_per_block(), 10 * tolerance)
     expected = theirs.annual_mev_expectation(validators)
     ours = fields(mev.annual_mev_expectation(model, validator_count=validators))
     ours["proposal_prob"] = ours.pop("proposal_probability")
     ours["annual_mev_eth"] = ours["annual_mev"]
     assert set(ours) == set(expected)
-    close([ours[name] for name in expected], list(expected.values()), 10 * tolerance)
+    assert_close([ours[name] for name in expected], list(expected.values()), 10 * tolerance)
 
 
 def test_the_documents_fit_takes_one_payment_at_most(document, tolerance):
@@ -165,7 +165,7 @@ def test_the_documents_fit_takes_one_payment_at_most(document, tolerance):
     for empty in (None, [], np.array([0.0])):
         assert (model(empty).mean_log_return, model(empty).std_log_return) == (-2.5, 1.2)
     ours, theirs = mev.fit_mev_model(payments=jnp.array([0.04])), model(np.array([0.04]))
-    close(ours.mean_log_return, theirs.mean_log_return, tolerance)
+    assert_close(ours.mean_log_return, theirs.mean_log_return, tolerance)
     assert float(ours.std_log_return) == theirs.std_log_return == 0.0
 
 
@@ -183,19 +183,19 @@ def test_fit_is_the_documents_and_numpys(document, tolerance, payments):
     ours = mev.fit_mev_model(payments=jnp.asarray(payments))
     log = np.log(np.array(payments) + 1e-10)
     for expected in ((theirs.mean_log_return, theirs.std_log_return), (np.mean(log), np.std(log))):
-        close([ours.mean_log_return, ours.std_log_return], expected, tolerance, scale=25.0)
+        assert_close([ours.mean_log_return, ours.std_log_return], expected, tolerance, scale=25.0)
 
 
 def test_fit_returns_what_was_drawn():
     model = MevModel(mean_log_return=-3.0, std_log_return=0.8)
     payments = mev.mev_samples(model, draws=jax.random.normal(jax.random.key(1), (20_000,)))
     found = mev.fit_mev_model(payments=payments)
-    close([found.mean_log_return, found.std_log_return], [-3.0, 0.8], 0.02)
+    assert_close([found.mean_log_return, found.std_log_return], [-3.0, 0.8], 0.02)
 
 
 def test_a_payment_of_nothing_counts_as_almost_nothing(tolerance):
     zeros = mev.fit_mev_model(payments=jnp.zeros(5))
-    close(zeros.mean_log_return, math.log(1e-10), tolerance)
+    assert_close(zeros.mean_log_return, math.log(1e-10), tolerance)
     assert float(zeros.std_log_return) == pytest.approx(0.0, abs=1e-5)
     payments = mev.mev_samples(MevModel(), draws=jnp.asarray(special.ndtri((np.arange(100) + 0.5) / 100)))
     whole, holed = (mev.fit_mev_model(payments=some) for some in (payments, payments.at[50].set(0.0)))
@@ -250,12 +250,12 @@ def test_execution_leaves_numpys_generator_alone(sources):
 def test_consensus_model(document, tolerance, validators, slots, epochs, base_reward, balance):
     theirs = document.POSConsensusModel(validators, slots, epochs)
     clock = {"slots_per_epoch": slots, "epochs_per_day": epochs}
-    close(consensus.slots_per_day(**clock), theirs.slots_per_day, tolerance)
+    assert_close(consensus.slots_per_day(**clock), theirs.slots_per_day, tolerance)
     proposals = consensus.expected_proposals_per_day(validators=validators, **clock)
-    close(proposals, theirs.expected_proposals_per_day(), tolerance)
-    close(consensus.selection_probability(validators=validators), proposals / theirs.slots_per_day, tolerance)
+    assert_close(proposals, theirs.expected_proposals_per_day(), tolerance)
+    assert_close(consensus.selection_probability(validators=validators), proposals / theirs.slots_per_day, tolerance)
     reward = consensus.proposer_reward_per_epoch(base_reward=base_reward, validators=validators)
-    close(reward, theirs.proposer_reward_per_epoch(base_reward, balance), tolerance)
+    assert_close(reward, theirs.proposer_reward_per_epoch(base_reward, balance), tolerance)
 
 
 @given(st.lists(st.integers(0, 2**256 - 1), min_size=3, max_size=3))
@@ -273,13 +273,13 @@ def test_base_reward_calculation(document, tolerance, balance, stake, factor, sl
     ours = rewards.base_reward_calculation(
         total_effective_stake=stake, validator_effective_balance=balance, base_reward_factor=factor
     )
-    close([ours.reward_eth, ours.base_rewards_per_epoch_eth], theirs, tolerance)
+    assert_close([ours.reward_eth, ours.base_rewards_per_epoch_eth], theirs, tolerance)
 
 
 def test_defaults_are_the_documents(document):
     """Of the base reward and of the tips, and the attributes of the classes."""
     ours = rewards.base_reward_calculation()
-    close([ours.reward_eth, ours.base_rewards_per_epoch_eth], document.base_reward_calculation(), 1e-6)
+    assert_close([ours.reward_eth, ours.base_rewards_per_epoch_eth], document.base_reward_calculation(), 1e-6)
     pairs = [
         (Calculator(), document.StakingRewardCalculator(), set()),
         (MevModel(), document.MEVRewardModel(), set()),
@@ -366,19 +366,19 @@ CALCULATORS = st.builds(
 @MANY
 def test_calculator(document, tolerance, of, stake, rate, size, include_mev, include_tips):
     theirs, given_stake = documents_calculator(document, of), {"total_stake": stake}
-    close(calculator.base_reward(of, **given_stake), theirs.calculate_base_reward(stake), tolerance)
+    assert_close(calculator.base_reward(of, **given_stake), theirs.calculate_base_reward(stake), tolerance)
     attestation = calculator.attestation_reward(of, participation_rate=rate, **given_stake)
-    close(attestation, theirs.calculate_attestation_reward(stake, rate), tolerance)
+    assert_close(attestation, theirs.calculate_attestation_reward(stake, rate), tolerance)
     proposer = calculator.proposer_reward(of, chain_activity_rate=rate, **given_stake)
-    close(proposer, theirs.calculate_proposer_reward(stake, rate), tolerance)
+    assert_close(proposer, theirs.calculate_proposer_reward(stake, rate), tolerance)
     sync = calculator.sync_committee_reward(of, sync_committee_size=size, **given_stake)
     expected = theirs.calculate_sync_committee_reward(stake, size)
-    close([sync.average, sync.selection_probability, sync.annual], expected, tolerance)
+    assert_close([sync.average, sync.selection_probability, sync.annual], expected, tolerance)
     switches = {"include_mev": include_mev, "include_tips": include_tips}
     ours = fields(calculator.annual_apr(of, **given_stake, **switches))
     annual = theirs.calculate_annual_apr(stake, **switches)
     assert set(ours) == set(annual)
-    close([ours[name] for name in annual], list(annual.values()), tolerance)
+    assert_close([ours[name] for name in annual], list(annual.values()), tolerance)
 
 
 @given(
@@ -393,15 +393,15 @@ def test_missed_attestation_penalty(document, tolerance, base_reward, missed, ra
         base_reward=base_reward, missed_count=missed, leakage_rate=rate, epochs_since_finality=epochs
     )
     theirs = document.missed_attestation_penalty(base_reward, missed, rate, epochs)
-    close(ours.base_penalty, theirs[0], tolerance)
-    close(ours.leak_penalty, theirs[1], tolerance, scale=1e-6)
+    assert_close(ours.base_penalty, theirs[0], tolerance)
+    assert_close(ours.leak_penalty, theirs[1], tolerance, scale=1e-6)
 
 
 @given(balance=reals(-32, 2048), is_block=st.booleans(), votes=reals(0, 5))
 @MANY
 def test_double_sign_penalty(document, tolerance, balance, is_block, votes):
     ours = penalties.double_sign_penalty(validator_effective_balance=balance, is_constructive=is_block)
-    close(ours, document.double_sign_penalty(balance, is_block, votes), tolerance)
+    assert_close(ours, document.double_sign_penalty(balance, is_block, votes), tolerance)
 
 
 @given(reals(-1e6, 60e6))
@@ -411,7 +411,7 @@ def test_tips_reward_model(document, tolerance, gas):
     ours = fields(tips.tips_reward_model(block_gas_used=gas))
     ours["avg_gas_price_gwei"] = ours.pop("average_gas_price_gwei")
     assert set(ours) == set(theirs)
-    close([ours[name] for name in theirs], list(theirs.values()), tolerance)
+    assert_close([ours[name] for name in theirs], list(theirs.values()), tolerance)
 
 
 @given(st.tuples(*[reals(-10, 10)] * 5))
@@ -421,7 +421,7 @@ def test_risk_adjusted_apr(document, tolerance, inputs):
     names = list(inspect.signature(risk.risk_adjusted_apr).parameters)[:5]
     ours = fields(risk.risk_adjusted_apr(**dict(zip(names, inputs, strict=True))))
     assert set(ours) == set(theirs)
-    close([ours[name] for name in theirs], list(theirs.values()), tolerance, scale=200.0)
+    assert_close([ours[name] for name in theirs], list(theirs.values()), tolerance, scale=200.0)
 
 
 OPTIMIZERS = st.builds(
@@ -445,11 +445,11 @@ def test_optimizer(document, tolerance, of, capital):
     ours = fields(strategy.allocations(of, max_validators=most))
     for name, column in ours.items():
         assert column.shape == (len(rows),)
-        close(column, [row[name] for row in rows], tolerance, scale=1e-3)
+        assert_close(column, [row[name] for row in rows], tolerance, scale=1e-3)
     for row in rows[-1:]:
         assert set(row) == set(ours)
         last = fields(strategy.allocation(of, n=len(rows)))
-        close([last[name] for name in row], list(row.values()), tolerance, scale=1e-3)
+        assert_close([last[name] for name in row], list(row.values()), tolerance, scale=1e-3)
 
 
 def test_strategies_and_advice_are_the_documents(sources):
@@ -467,19 +467,19 @@ def test_strategies_and_advice_are_the_documents(sources):
 def test_proposer_reward_formula(tolerance):
     """3 (1000 * 0.5 / 4000) / 8 = 3/64."""
     given = {"block_reward": 3.0, "attestors": 1000.0, "base_reward": 0.5, "total_participation": 4000.0}
-    close(consensus.proposer_reward_formula(**given), 3 / 64, tolerance)
-    close(consensus.proposer_reward_formula(**given, proposer_factor=0.5), 3 / 16, tolerance)
+    assert_close(consensus.proposer_reward_formula(**given), 3 / 64, tolerance)
+    assert_close(consensus.proposer_reward_formula(**given, proposer_factor=0.5), 3 / 16, tolerance)
 
 
 def test_base_reward_formulas_by_hand(tolerance):
     """At B = 3, F = 5, S = 7, T = 2: B F^2 / S, F^2 S B / T, B^2 F^2 / (S T)."""
     own = {"validator_effective_balance": 3.0, "base_reward_factor": 5.0}
-    close(rewards.base_reward_definition(total_participation=7.0, **own), 75 / 7, tolerance)
+    assert_close(rewards.base_reward_definition(total_participation=7.0, **own), 75 / 7, tolerance)
     four = rewards.base_reward_definition(total_participation=7.0, base_recipients_per_epoch=4.0, **own)
-    close(four, 300 / 7, tolerance)
+    assert_close(four, 300 / 7, tolerance)
     own |= {"total_effective_stake": 7.0, "slots_per_epoch": 2.0}
-    close(rewards.base_reward_simplified(**own), 25 * 7 * 3 / 2, tolerance)
-    close(rewards.base_reward_further_simplified(**own), 225 / 14, tolerance)
+    assert_close(rewards.base_reward_simplified(**own), 25 * 7 * 3 / 2, tolerance)
+    assert_close(rewards.base_reward_further_simplified(**own), 225 / 14, tolerance)
 
 
 @given(balance=reals(1, 2048), stake=reals(1e3, 2e8), factor=reals(1, 128), slots=reals(1, 64))
@@ -489,79 +489,81 @@ def test_base_rewards_disagree_by_powers(tolerance, balance, stake, factor, slot
     own = {"validator_effective_balance": balance, "base_reward_factor": factor, "total_effective_stake": stake}
     code = float(rewards.base_reward_calculation(**own).reward_eth)
     of = Calculator(effective_balance=balance, base_reward_factor=factor)
-    close(calculator.base_reward(of, total_stake=stake), code * 1e9, 4 * tolerance)
+    assert_close(calculator.base_reward(of, total_stake=stake), code * 1e9, 4 * tolerance)
     definition = rewards.base_reward_definition(
         total_participation=stake, validator_effective_balance=balance, base_reward_factor=factor
     )
-    close(definition, code * 1e9 * factor, 4 * tolerance)
+    assert_close(definition, code * 1e9 * factor, 4 * tolerance)
     further = rewards.base_reward_further_simplified(**own, slots_per_epoch=slots)
-    close(further, float(definition) * balance / slots, 4 * tolerance)
+    assert_close(further, float(definition) * balance / slots, 4 * tolerance)
     simplified = rewards.base_reward_simplified(**own, slots_per_epoch=slots)
-    close(simplified, float(further) * stake**2 / balance, 4 * tolerance)
+    assert_close(simplified, float(further) * stake**2 / balance, 4 * tolerance)
 
 
 def test_the_loop_of_base_rewards(tolerance):
     found = rewards.annual_base_reward(total_effective_stake=16e6, validator_effective_balance=64.0)
     per_epoch = 64 * 64 / 16e6 / 1e9
     expected = [per_epoch, per_epoch * 225, per_epoch * 225 * 365, per_epoch * 225 * 365 / 64 * 100]
-    close(list(fields(found).values()), expected, tolerance)
+    assert_close(list(fields(found).values()), expected, tolerance)
 
 
 def test_leak_penalty_formula(tolerance):
     """32 * 3/4 * 2^20 / 2^25 = 3/4."""
-    close(penalties.leak_penalty_formula(effective_balance=32.0, distance=1024.0), 0.75, tolerance)
-    close(penalties.leak_penalty_formula(effective_balance=32.0, distance=8192.0), 48.0, tolerance)
+    assert_close(penalties.leak_penalty_formula(effective_balance=32.0, distance=1024.0), 0.75, tolerance)
+    assert_close(penalties.leak_penalty_formula(effective_balance=32.0, distance=8192.0), 48.0, tolerance)
     found = penalties.leak_penalty_formula(effective_balance=16.0, distance=1024.0, leakage_rate=1.0)
-    close(found, penalties.leak_penalty(distance=1024.0, effective_balance=16.0).penalty, tolerance)
+    assert_close(found, penalties.leak_penalty(distance=1024.0, effective_balance=16.0).penalty, tolerance)
 
 
 def test_relative_loss(tolerance):
     """A year of base rewards is all of it."""
-    close(penalties.relative_loss(penalty=225 * 365 * 2e-5, base_reward=2e-5), 100.0, tolerance)
+    assert_close(penalties.relative_loss(penalty=225 * 365 * 2e-5, base_reward=2e-5), 100.0, tolerance)
 
 
 @given(ratio=reals(1e-6, 5), balance=reals(1, 2048), eta=reals(1e3, 1e9))
 @MANY
 def test_leak_distance_undoes_the_leak(tolerance, ratio, balance, eta):
     found = penalties.leak_distance(loss_ratio=ratio, effective_balance=balance, eta=eta)
-    close(found.distance, np.sqrt(ratio * eta), 2 * tolerance)
-    close(found.days, np.sqrt(ratio * eta) / 225, 2 * tolerance)
+    assert_close(found.distance, np.sqrt(ratio * eta), 2 * tolerance)
+    assert_close(found.days, np.sqrt(ratio * eta) / 225, 2 * tolerance)
     leak = penalties.leak_penalty(distance=found.distance, effective_balance=balance, eta=eta)
-    close(leak.penalty, ratio * balance, 4 * tolerance)
-    close(leak.remaining, balance - ratio * balance, 4 * tolerance, scale=6 * balance)
-    close(leak.remaining_ratio, 100 - 100 * ratio, 4 * tolerance, scale=600)
+    assert_close(leak.penalty, ratio * balance, 4 * tolerance)
+    assert_close(leak.remaining, balance - ratio * balance, 4 * tolerance, scale=6 * balance)
+    assert_close(leak.remaining_ratio, 100 - 100 * ratio, 4 * tolerance, scale=600)
 
 
 def test_annual_mev_formula(tolerance):
     """The docstring has the blocks of a year and the proposals of a day: 32 * 7,200 times the code."""
     model = MevModel(mean_log_return=0.0, std_log_return=0.0)
-    close(mev.annual_mev_formula(model, validator_count=7200.0), 225 * 365 * 32, tolerance)
+    assert_close(mev.annual_mev_formula(model, validator_count=7200.0), 225 * 365 * 32, tolerance)
     code = mev.annual_mev_expectation(MevModel(), validator_count=5e5).annual_mev
     formula = mev.annual_mev_formula(MevModel(), validator_count=5e5)
-    close(formula, float(code) * 32 * 7200, 4 * tolerance)
+    assert_close(formula, float(code) * 32 * 7200, 4 * tolerance)
 
 
 @pytest.mark.parametrize(("mean", "std"), [(-2.5, 1.2), (0.5, 0.3), (-4.0, 2.5)])
 def test_lognormal_moments_and_quantiles(tolerance, mean, std):
     model, exact = MevModel(mean_log_return=mean, std_log_return=std), stats.lognorm(s=std, scale=math.exp(mean))
-    close(mev.expected_mev_per_block(model), exact.mean(), 20 * tolerance)
-    close(mev.mev_standard_deviation(model), exact.std(), 20 * tolerance)
+    assert_close(mev.expected_mev_per_block(model), exact.mean(), 20 * tolerance)
+    assert_close(mev.mev_standard_deviation(model), exact.std(), 20 * tolerance)
     for level in (1e-4, 0.05, 0.5, 0.95, 0.9999):
-        close(mev.mev_quantile(model, level=level), exact.ppf(level), 100 * tolerance)
+        assert_close(mev.mev_quantile(model, level=level), exact.ppf(level), 100 * tolerance)
 
 
 def test_tips_formula(tolerance, rng):
     prices, gas = rng.uniform(1, 100, 20), rng.integers(21_000, 10**6, 20)
-    close(tips.tips_formula(gas_prices=jnp.asarray(prices), gas_used=jnp.asarray(gas)), prices @ gas, 10 * tolerance)
+    assert_close(
+        tips.tips_formula(gas_prices=jnp.asarray(prices), gas_used=jnp.asarray(gas)), prices @ gas, 10 * tolerance
+    )
     assert float(tips.tips_formula(gas_prices=jnp.array([2.0, 3.0]), gas_used=jnp.array([10, 100]))) == 320.0
 
 
 def test_variance_adjusted_apr(tolerance):
     """The docstring's price of variance is twice the code's."""
-    close(risk.variance_adjusted_apr(nominal_apr=4.5, risk_aversion=2.0, reward_variance=0.25), 4.0, tolerance)
+    assert_close(risk.variance_adjusted_apr(nominal_apr=4.5, risk_aversion=2.0, reward_variance=0.25), 4.0, tolerance)
     losses = ("slash_probability", "expected_slash_penalty", "downtime_probability", "expected_downtime_penalty")
     code = risk.risk_adjusted_apr(nominal_apr=4.5, volatility=0.5, **dict.fromkeys(losses, 0.0)).sharpe_adjusted_apr
-    close(code, 4.25, tolerance)
+    assert_close(code, 4.25, tolerance)
 
 
 def test_portfolio_objective(tolerance, rng):
@@ -569,7 +571,7 @@ def test_portfolio_objective(tolerance, rng):
     found = strategy.portfolio_objective(
         returns=jnp.asarray(returns), loss_probabilities=jnp.asarray(chances), losses=jnp.asarray(losses)
     )
-    close(found, returns @ (1 - chances * losses), 10 * tolerance)
+    assert_close(found, returns @ (1 - chances * losses), 10 * tolerance)
 
 
 def test_total_reward():
@@ -581,12 +583,12 @@ def test_strategies_by_hand(tolerance):
     """The share of the capital enters twice: half the capital, a quarter of the return."""
     of = Optimizer(base_apr=8.0)
     found = strategy.strategy_return(of, stake_fraction=0.5, management_fee=0.25, capital=200.0)
-    close([found.stake, found.net_apr, found.annual_return], [100.0, 3.0, 3.0], tolerance)
+    assert_close([found.stake, found.net_apr, found.annual_return], [100.0, 3.0, 3.0], tolerance)
 
 
 def test_exit_by_hand(tolerance):
     found = strategy.exit_analysis(exit_delay_epochs=225.0, validator_balance=73.0, apr=5.0)
-    close([found.hours, found.delay_days, found.opportunity_cost], [24.0, 1.0, 0.01], tolerance)
+    assert_close([found.hours, found.delay_days, found.opportunity_cost], [24.0, 1.0, 0.01], tolerance)
 
 
 def test_stake_sensitivity(document, tolerance):
@@ -596,7 +598,7 @@ def test_stake_sensitivity(document, tolerance):
         rates = [theirs.calculate_annual_apr(at)["total_apr"] for at in (stake, reference)]
         ours = sensitivity.stake_sensitivity(Calculator(), total_stake=stake, reference_stake=reference)
         change = rates[0] - rates[1]
-        close([ours.change, ours.change_rate], [change, change / rates[1] * 100], 10 * tolerance)
+        assert_close([ours.change, ours.change_rate], [change, change / rates[1] * 100], 10 * tolerance)
 
 
 def test_participation_sensitivity(document, tolerance):
@@ -606,7 +608,7 @@ def test_participation_sensitivity(document, tolerance):
         Calculator(), participation_rate=0.5, reference_apr=10.0, total_stake=3e7
     )
     rate = annual / 32 * 100
-    close([ours.apr, ours.change_rate], [rate, (rate - 10.0) * 10], 10 * tolerance)
+    assert_close([ours.apr, ours.change_rate], [rate, (rate - 10.0) * 10], 10 * tolerance)
 
 
 def test_how_far_off_the_protocol_they_are():
@@ -614,7 +616,7 @@ def test_how_far_off_the_protocol_they_are():
     truth = float(reward_rules.get_base_reward(FULU, effective_balance_eth=32.0, total_stake_eth=10e6))
     code = float(rewards.base_reward_calculation(total_effective_stake=10e6).reward_eth)
     ours = float(calculator.base_reward(Calculator(), total_stake=10e6))
-    close([truth / code, ours / truth], [1e8, 10.0], 1e-4)
+    assert_close([truth / code, ours / truth], [1e8, 10.0], 1e-4)
     leak = float(penalties.leak_penalty(distance=1000.0).penalty)
     exact = float(leak_rules.leak_loss(FULU, balance_eth=32.0, epochs=1000.0))
     assert leak / exact - 1.0 == pytest.approx(1000.0**2 / 2**26, rel=0.1)
