@@ -115,8 +115,8 @@ def fit(
         >>> loss = lambda at, data: jnp.mean(jnp.log(at["sd"]) + 0.5 * ((data - at["mean"]) / at["sd"]) ** 2)
         >>> found = fit(loss, {"mean": 0.0, "sd": 1.0}, jnp.asarray([1.0, 2.0, 4.0, 5.0]), key=jax.random.key(0),
         ...             bounds={"sd": Domain(0.0, open_low=True)}, restarts=2, observations=4)
-        >>> print(f"{found.parameters['mean']:.2f} {found.parameters['sd']:.3f} {found.standard_errors['mean']:.3f}")
-        3.00 1.581 0.791
+        >>> print(f"{found.parameters['mean']:.2f} {found.parameters['sd']:.2f} {found.standard_errors['mean']:.2f}")
+        3.00 1.58 0.79
     """
     _check(initial, steps=steps, restarts=restarts, spread=spread)
     domains = _domains(initial, bounds or {})
