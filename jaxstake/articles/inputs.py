@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstake.articles.apr_guide.penalties import LEAK_QUOTIENT, LEAK_THRESHOLD
+from jaxstake.articles.apr_guide.statements import CONTRIBUTIONS
+from jaxstake.articles.apr_guide.strategy import ADVICE
 from jaxstake.core.domain import FINITE, FRACTION, NON_NEGATIVE, POSITIVE, POSITIVE_FRACTION, PROPER_FRACTION, Domain
 from jaxstake.core.pytree import data_fields, domain_of
 
@@ -119,9 +122,7 @@ INPUTS: Mapping[str, Input] = {
     "block_reward": _number_of(1.0, NON_NEGATIVE),
     "attestors": _number_of(495_000, NON_NEGATIVE),
     "total_participation": _number_of(16e6, POSITIVE),
-    "contributions": Input(
-        sample=[0x1234567890ABCDEF, 0xFEDCBA0987654321, 0x1111111111111111, 0x2222222222222222], kind="contributions"
-    ),
+    "contributions": Input(sample=list(CONTRIBUTIONS), kind="contributions"),
     "total_effective_stake": _number_of(16e6, POSITIVE),
     "validator_effective_balance": _number_of(32, POSITIVE),
     "base_reward_factor": _number_of(64, POSITIVE),
@@ -143,7 +144,7 @@ INPUTS: Mapping[str, Input] = {
     "penalty": _number_of(7.5e-6, NON_NEGATIVE),
     "distance": _number_of(1000, NON_NEGATIVE),
     "is_constructive": Input(sample=False, kind="switch"),
-    "eta": _number_of(2**25, POSITIVE),
+    "eta": _number_of(LEAK_QUOTIENT, POSITIVE),
     "loss_ratio": _number_of(0.5, PROPER_FRACTION),
     "level": _number_of(0.95, Domain(0.0, 1.0, open_low=True, open_high=True)),
     "draws": _vector(*_DRAWS, domain=FINITE),
@@ -257,14 +258,14 @@ def _leak_leaves_a_balance(given: Mapping[str, Any]) -> str:
 
 
 def _penalty_leaves_a_balance(given: Mapping[str, Any]) -> str:
-    most = math.inf if given["leakage_rate"] == 0 else math.sqrt(2**25 / given["leakage_rate"])
+    most = math.inf if given["leakage_rate"] == 0 else math.sqrt(LEAK_QUOTIENT / given["leakage_rate"])
     if given["distance"] <= most:
         return ""
     return f"distance must be at most {most:g}, at which nothing of the balance is left, got {given['distance']:g}"
 
 
 def _absence_leaves_a_balance(given: Mapping[str, Any]) -> str:
-    epochs, most = given["epochs_since_finality"], 4 + math.sqrt(2**25)
+    epochs, most = given["epochs_since_finality"], LEAK_THRESHOLD + math.sqrt(LEAK_QUOTIENT)
     if epochs <= most:
         return ""
     return f"epochs_since_finality must be at most {most:g}, at which nothing of the balance is left, got {epochs:g}"
@@ -294,7 +295,7 @@ def _shares_of_one(given: Mapping[str, Any]) -> str:
 
 
 def _known_outlook(given: Mapping[str, Any]) -> str:
-    known = ("stable", "falling", "falling sharply", "rising")
+    known = [row.outlook for row in ADVICE]
     return "" if given["outlook"] in known else f"outlook must be one of {', '.join(known)}, got '{given['outlook']}'"
 
 

@@ -9,8 +9,7 @@ from jaxstake.articles.arithmetic import divide
 from jaxstake.core.domain import NON_NEGATIVE, POSITIVE
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
-
-GWEI_PER_ETH = 10**9
+from jaxstake.core.units import GWEI_PER_ETH
 
 
 @pytree

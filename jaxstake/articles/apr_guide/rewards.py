@@ -8,8 +8,7 @@ from __future__ import annotations
 from jaxstake.articles.arithmetic import divide
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
-
-GWEI_PER_ETH = 10**9
+from jaxstake.core.units import GWEI_PER_ETH
 
 
 @pytree

@@ -1,6 +1,9 @@
-"""What the APR guide states in words, without a formula that yields it."""
+"""What the APR guide states without a formula that yields it, and the sample numbers that several places need."""
 
 from __future__ import annotations
+
+CONTRIBUTIONS = (0x1234567890ABCDEF, 0xFEDCBA0987654321, 0x1111111111111111, 0x2222222222222222)
+"""Section 1.2: the four sample numbers of the RANDAO."""
 
 MEV_PER_BLOCK_ETH = 0.05
 """Section 4.1, docstring of `expected_mev_per_block`: the average MEV of a block in 2024 and 2025 is about 0.05 ETH."""

@@ -29,6 +29,7 @@ from jaxstake.articles.microstaking_analysis.security import (
 )
 from jaxstake.articles.microstaking_analysis.simulation import (
     KEY_FINDINGS,
+    MAJORITY,
     Finding,
     Simulation,
     simulate_from_draws,
@@ -44,6 +45,7 @@ from jaxstake.articles.microstaking_analysis.suggestions import (
 
 __all__ = [
     "KEY_FINDINGS",
+    "MAJORITY",
     "Finding",
     "Simulation",
     "amount_out",

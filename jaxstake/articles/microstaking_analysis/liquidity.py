@@ -29,8 +29,9 @@ def liquidity_indicator(*, volume: Scalar, price: Scalar, volatility: Scalar) ->
         the way to a calm market.
 
     Protocol: Stake is not traded, so the protocol has no such quantity: what a staker waits for is the exit queue
-        (`jaxstake.protocol.queues.exit_wait`). For tokens of staking pools the standard measures are the price move
-        per volume (Amihud's ratio, Kyle's lambda) and the quoted depth.
+        (`jaxstake.protocol.queues.exit_wait`). For tokens of staking pools the standard measures are the price move per
+        volume (Amihud's ratio, Kyle's lambda) and the quoted depth. With checks and gradients:
+        `jaxstake.microstaking.liquidity.liquidity_indicator`.
 
     Source: Micro-staking analysis, section 2.1.
 
@@ -57,8 +58,9 @@ def liquidity_efficiency(*, actual_volume: Scalar, potential_volume: Scalar, vol
 
     Outside: NaN for a potential volume or a volatility of 0, where the document's division would stop.
 
-    Protocol: There is no such quantity, in the protocol or among the standard measures. How well the exits use the
-        room that the protocol gives them is the queue over `jaxstake.protocol.queues.exit_churn_limit`.
+    Protocol: There is no such quantity, in the protocol or among the standard measures. How well the exits use the room
+        that the protocol gives them is the queue over `jaxstake.protocol.queues.exit_churn_limit`. With checks and
+        gradients: `jaxstake.microstaking.liquidity.liquidity_efficiency`.
 
     Source: Micro-staking analysis, section 2.2.2.
 
@@ -84,7 +86,7 @@ def slippage(*, price_change: Scalar, price: Scalar) -> Scalar:
     Outside: NaN for a price of 0, where the document's division would stop.
 
     Protocol: Stake is not sold, and leaves at par: no price moves, but the wait grows
-        (`jaxstake.protocol.queues.exit_wait`).
+        (`jaxstake.protocol.queues.exit_wait`). With checks and gradients: `jaxstake.microstaking.pools.slippage`.
 
     Source: Micro-staking analysis, section 2.3.
 
@@ -111,7 +113,7 @@ def slippage_from_liquidity(*, liquidity: Scalar, scale: Scalar) -> Scalar:
 
     Protocol: There is no slippage in the protocol (`jaxstake.protocol.queues.exit_wait`). In a pool with the `L(p)` of
         section 2.2.1 a small trade `dx` moves the price by the share `dx / (p L(p))`: `scale` is the size of the trade,
-        and no constant.
+        and no constant. With checks and gradients: `jaxstake.microstaking.pools.liquidity_density`.
 
     Source: Micro-staking analysis, section 2.3.
 
@@ -162,8 +164,9 @@ def price_impact(impact: Callable[[Scalar], Scalar], *, withdrawal_pressure: Sca
     Outside: What `impact` says.
 
     Protocol: A queue has no price in the protocol. It delays (`jaxstake.protocol.queues.exit_wait`), and where a token
-        can be redeemed, arbitrage holds its discount to about the interest lost over that wait. The standard model of
-        a trade's own impact is the square root of its size over the daily volume.
+        can be redeemed, arbitrage holds its discount to about the interest lost over that wait. The standard model of a
+        trade's own impact is the square root of its size over the daily volume. With checks and gradients:
+        `jaxstake.microstaking.liquidity.withdrawal_price_impact`.
 
     Source: Micro-staking analysis, section 2.3.
 

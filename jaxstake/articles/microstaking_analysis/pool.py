@@ -28,7 +28,8 @@ def constant_product(*, reserve_x: Scalar, reserve_y: Scalar) -> Scalar:
     Outside: The product goes on for reserves of 0 or less, which no pool has.
 
     Protocol: There is no pool in the protocol; stake leaves through the exit queue
-        (`jaxstake.protocol.queues.exit_wait`). The formula is that of the standard automated market maker.
+        (`jaxstake.protocol.queues.exit_wait`). The formula is that of the standard automated market maker. With checks
+        and gradients: `jaxstake.microstaking.pools.ConstantProduct`.
 
     Source: Micro-staking analysis, section 2.2.1.
 
@@ -52,11 +53,12 @@ def amount_out(*, reserve_in: Scalar, reserve_out: Scalar, amount_in: Scalar) ->
     Returns:
         Amount paid out `dy`, units of the second asset, below `reserve_out`; negative is what must be paid in.
 
-    Outside: NaN where the trade would empty the pool of the asset that is paid in; beyond that the formula goes on
-        with no meaning.
+    Outside: NaN where the trade would empty the pool of the asset that is paid in; beyond that the formula goes on with
+        no meaning.
 
     Protocol: There is no pool in the protocol. Real pools take a fee of the amount paid in; for stake itself the
-        waiting time takes the place of the price (`jaxstake.protocol.queues.exit_wait`).
+        waiting time takes the place of the price (`jaxstake.protocol.queues.exit_wait`). With checks and gradients:
+        `jaxstake.microstaking.pools.swap_out`.
 
     Source: Micro-staking analysis, section 2.2.1.
 
@@ -89,7 +91,8 @@ def depth(liquidity: Callable[[jax.Array], Scalar], *, price: Scalar, half_width
         reaches prices of 0 and less.
 
     Protocol: There is no market in the protocol, and no minimum stake changes one: stake leaves through the queue
-        (`jaxstake.protocol.queues.exit_wait`), so that a depth is that of pools for tokens of staking services.
+        (`jaxstake.protocol.queues.exit_wait`), so that a depth is that of pools for tokens of staking services. With
+        checks and gradients: `jaxstake.microstaking.pools.depth`.
 
     Source: Micro-staking analysis, section 2.2.1.
 
@@ -116,11 +119,12 @@ def constant_product_liquidity(*, price: Scalar, product: Scalar) -> Scalar:
     Returns:
         Units of the asset per unit of price.
 
-    Outside: NaN for a price of 0 or less and for a negative product, which have no root; at a product of 0 the
-        gradient in it is 0 (the true one is infinite).
+    Outside: NaN for a price of 0 or less and for a negative product, which have no root; at a product of 0 the gradient
+        in it is 0 (the true one is infinite).
 
-    Protocol: There is no pool in the protocol (`jaxstake.protocol.queues.exit_wait`). Not to be confused with the
-        `L` of concentrated liquidity, which is `sqrt(k)` itself.
+    Protocol: There is no pool in the protocol (`jaxstake.protocol.queues.exit_wait`). Not to be confused with the `L`
+        of concentrated liquidity, which is `sqrt(k)` itself. With checks and gradients:
+        `jaxstake.microstaking.pools.liquidity_density`.
 
     Source: Micro-staking analysis, section 2.2.1.
 
@@ -149,10 +153,11 @@ def constant_product_depth(*, price: Scalar, half_width: Scalar, product: Scalar
     Returns:
         Units of the asset: what the pool sells while the price rises through the band.
 
-    Outside: NaN where the band reaches a price of 0, and for a negative product; minus the depth for a negative
-        width. At a product of 0 the gradient in it is 0 (the true one is infinite).
+    Outside: NaN where the band reaches a price of 0, and for a negative product; minus the depth for a negative width.
+        At a product of 0 the gradient in it is 0 (the true one is infinite).
 
-    Protocol: There is no pool in the protocol (`jaxstake.protocol.queues.exit_wait`).
+    Protocol: There is no pool in the protocol (`jaxstake.protocol.queues.exit_wait`). With checks and gradients:
+        `jaxstake.microstaking.pools.depth`.
 
     Source: Micro-staking analysis, section 2.2.1.
 

@@ -29,7 +29,8 @@ def system_security(*, attack_probability: Scalar) -> Scalar:
     Protocol: There is no such probability. Ethereum's guarantees are thresholds of stake (a third offline stops
         finality, a third slashable is what two conflicting finalised checkpoints cost), and the standard measure is
         what crossing them costs: `jaxstake.protocol.slashing.slashing_loss` and
-        `jaxstake.protocol.penalties.leak_burnt_share`.
+        `jaxstake.protocol.penalties.leak_burnt_share`. With checks and gradients:
+        `jaxstake.microstaking.assessment.assess`.
 
     Source: Micro-staking analysis, section 1.1.
 
@@ -55,8 +56,9 @@ def is_tolerated(*, malicious: Scalar, validators: Scalar) -> jax.Array:
     Outside: False for no validators, where the document's division would stop: a boolean cannot be NaN.
 
     Protocol: Ethereum counts effective balance, not nodes: `f` and `n` must be ETH, and the two agree only between
-        validators of equal balance. Finality also returns by itself after a violation, because the leak burns the
-        stake of who is offline (`jaxstake.protocol.penalties.epochs_to_finality`).
+        validators of equal balance. Finality also returns by itself after a violation, because the leak burns the stake
+        of who is offline (`jaxstake.protocol.penalties.epochs_to_finality`). With checks and gradients:
+        `jaxstake.microstaking.security.is_byzantine_safe`.
 
     Source: Micro-staking analysis, section 1.2.1.
 
@@ -82,7 +84,8 @@ def byzantine_margin(*, malicious: Scalar, validators: Scalar) -> Scalar:
     Outside: NaN for no validators, where the document's division would stop.
 
     Protocol: As for `is_tolerated`: a share of stake, not of nodes. What a margin below zero costs is
-        `jaxstake.protocol.penalties.leak_burnt_share`.
+        `jaxstake.protocol.penalties.leak_burnt_share`. With checks and gradients:
+        `jaxstake.microstaking.security.byzantine_margin`.
 
     Source: Micro-staking analysis, section 1.2.1.
 
@@ -96,8 +99,8 @@ def byzantine_margin(*, malicious: Scalar, validators: Scalar) -> Scalar:
 def max_validators(*, total_stake: Scalar, min_stake: Scalar) -> Scalar:
     """Largest number of validators that a total stake can fund.
 
-    Printed: `max_validators = total_stake / min_stake`. The printed function computes it and never uses it.
-        Section 1.3's `n_micro >> n_traditional` is this quotient at two minimum stakes.
+    Printed: `max_validators = total_stake / min_stake`. The printed function computes it and never uses it. Section
+        1.3's `n_micro >> n_traditional` is this quotient at two minimum stakes.
 
     Args:
         total_stake: total stake, ETH, >= 0.
@@ -135,10 +138,10 @@ def byzantine_threshold(*, total_stake: Scalar, min_stake: Scalar) -> Scalar:
 
     Outside: NaN for a minimum stake of 0, where the document's code stops with a division by zero.
 
-    Protocol: A count, not a threshold: a third of the stake is needed whatever the minimum, and an attacker with
-        that ETH funds any number of validators. Halving the minimum doubles this number and leaves the attack as
-        cheap as it was. What a third of the stake can do, and what it loses, is
-        `jaxstake.protocol.penalties.epochs_to_finality` and `jaxstake.protocol.slashing.correlation_penalty`.
+    Protocol: A count, not a threshold: a third of the stake is needed whatever the minimum, and an attacker with that
+        ETH funds any number of validators. Halving the minimum doubles this number and leaves the attack as cheap as it
+        was. What a third of the stake can do, and what it loses, is `jaxstake.protocol.penalties.epochs_to_finality`
+        and `jaxstake.protocol.slashing.correlation_penalty`.
 
     Source: Micro-staking analysis, section 1.2.1, `calculate_byzantine_threshold`.
 
@@ -167,8 +170,9 @@ def economic_security(*, attack_cost: Scalar, success_probability: Scalar, attac
     Outside: NaN where success is impossible or brings nothing, where the document's division would stop.
 
     Protocol: There is no such quantity; it is the cost of corruption over the profit from it. The protocol knows the
-        cost: slashing (`jaxstake.protocol.slashing.slashing_loss`, everything from a third of the stake on) for
-        safety, the leak (`jaxstake.protocol.penalties.leak_loss`) for liveness. The reward is outside of it.
+        cost: slashing (`jaxstake.protocol.slashing.slashing_loss`, everything from a third of the stake on) for safety,
+        the leak (`jaxstake.protocol.penalties.leak_loss`) for liveness. The reward is outside of it. With checks and
+        gradients: `jaxstake.microstaking.attack_cost.economic_security`.
 
     Source: Micro-staking analysis, section 1.2.2.
 
@@ -194,7 +198,8 @@ def attack_cost(*, validators: Scalar, cost_per_validator: Scalar) -> Scalar:
     Outside: The line goes on through 0 to negative numbers.
 
     Protocol: Wrong for a lower minimum stake. The cost is in proportion to the stake, not to the validators
-        (`jaxstake.protocol.penalties.leak_burnt_share`): the same stake in four times as many costs the same.
+        (`jaxstake.protocol.penalties.leak_burnt_share`): the same stake in four times as many costs the same. With
+        checks and gradients: `jaxstake.microstaking.attack_cost.attack_cost`.
 
     Source: Micro-staking analysis, section 1.3.
 
@@ -221,11 +226,12 @@ def validator_quality(
     Returns:
         Draws of that shape, in the unit of quality.
 
-    Outside: All draws are the mean for a standard deviation of 0; a negative one has the law of its absolute value,
-        as only its square is printed.
+    Outside: All draws are the mean for a standard deviation of 0; a negative one has the law of its absolute value, as
+        only its square is printed.
 
     Protocol: There is no quality. What the protocol sees is whether duties are done in time, as fractions, which are
-        never normal: `jaxstake.protocol.rewards.Performance`. No formula ties quality to the minimum stake.
+        never normal: `jaxstake.protocol.rewards.Performance`. No formula ties quality to the minimum stake. With checks
+        and gradients: `jaxstake.microstaking.security.operator_quality`.
 
     Source: Micro-staking analysis, section 1.3.
 
@@ -280,14 +286,15 @@ def entropy(*, shares: jax.Array) -> Scalar:
     Returns:
         Bits: 0 where one holds everything, `log2(n)` where `n` hold equal shares.
 
-    Outside: A share of 0 adds nothing, with gradient 0 (the true one is infinite). NaN for a negative share, which
-        has no logarithm.
+    Outside: A share of 0 adds nothing, with gradient 0 (the true one is infinite). NaN for a negative share, which has
+        no logarithm.
 
     Protocol: The name is upside down: a high entropy is a low centralisation (section 3.2 counts its rise as a gain).
         The protocol has no such quantity and sees only keys, whose shares say nothing about who holds them. The
         standard is to group by operator first, and then the Herfindahl-Hirschman index (the sum of squares) or the
         number of operators that together pass a third; what a group that large can do is
-        `jaxstake.protocol.penalties.epochs_to_finality`.
+        `jaxstake.protocol.penalties.epochs_to_finality`. With checks and gradients:
+        `jaxstake.microstaking.concentration.herfindahl` and `jaxstake.microstaking.concentration.nakamoto`.
 
     Source: Micro-staking analysis, section 1.3.
 

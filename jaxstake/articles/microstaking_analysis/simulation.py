@@ -45,6 +45,9 @@ class Finding:
     section: str
 
 
+MAJORITY = 0.51
+"""Section 3.2: the share of an attack, "51% attack cost"."""
+
 KEY_FINDINGS = (
     Finding("attack_cost", 3.00, "51% attack cost increased by ~300%", "3.2"),
     Finding("entropy", 0.45, "Validator diversity improvement: entropy increased by 45%", "3.2"),

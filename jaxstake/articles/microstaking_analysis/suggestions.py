@@ -27,9 +27,8 @@ def dynamic_minimum_stake(
     Outside: What `adjustment` says.
 
     Protocol: The minimum is a constant, `min_activation_balance_gwei` of `jaxstake.protocol.forks.Fork`, 32 ETH. What
-        follows the size of the validator set is the reward
-        (`jaxstake.protocol.rewards.get_base_reward_per_increment`) and the churn limit
-        (`jaxstake.protocol.queues.activation_churn_limit`). No rule sees a market price.
+        follows the size of the validator set is the reward (`jaxstake.protocol.rewards.get_base_reward_per_increment`)
+        and the churn limit (`jaxstake.protocol.queues.activation_churn_limit`). No rule sees a market price.
 
     Source: Micro-staking analysis, section 4.1.
 
@@ -95,7 +94,8 @@ def total_liquidity(*, base: Scalar, dynamic: Scalar) -> Scalar:
 
     Protocol: There are no pools. The one layer through which stake leaves is the exit queue
         (`jaxstake.protocol.queues.exit_churn_limit`). The sum is right for what depth at one price adds up to, and
-        wrong for section 2.1's indicator, whose price and volatility both layers share.
+        wrong for section 2.1's indicator, whose price and volatility both layers share. With checks and gradients:
+        `jaxstake.microstaking.liquidity.total_liquidity`.
 
     Source: Micro-staking analysis, section 4.2.
 

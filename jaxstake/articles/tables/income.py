@@ -11,10 +11,12 @@ from jaxstake.articles.apr_guide import tips as fees
 from jaxstake.articles.apr_guide.mev import MevModel
 from jaxstake.articles.apr_guide.strategy import ADVICE, STRATEGIES, Optimizer
 from jaxstake.articles.tables.layout import Column, Line, Table, Value, numbers, over
+from jaxstake.core.typing import Scalar
 
 VALIDATOR_COUNTS = (100_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 SEED, DRAWS = 42, 10_000
 CAPITAL = 1000.0
+NOMINAL_APR, SLASH_PENALTY = 4.5, 0.5
 SCENARIOS = {"conservative": 0.001, "standard": 0.01, "aggressive": 0.05}
 
 
@@ -98,19 +100,20 @@ def tips_by_validators() -> Table:
     )
 
 
+def risk_scenario(*, slash_probability: Scalar) -> risk.RiskAdjusted:
+    """One scenario of section 5.1; only the chance of a slashing differs between them."""
+    return risk.risk_adjusted_apr(
+        nominal_apr=NOMINAL_APR,
+        slash_probability=slash_probability,
+        expected_slash_penalty=SLASH_PENALTY,
+        downtime_probability=0.1,
+        expected_downtime_penalty=0.1,
+    )
+
+
 def risk_adjusted() -> Table:
     """Rate less expected losses in three scenarios."""
-
-    def row(slash_probability: float) -> risk.RiskAdjusted:
-        return risk.risk_adjusted_apr(
-            nominal_apr=4.5,
-            slash_probability=slash_probability,
-            expected_slash_penalty=0.5,
-            downtime_probability=0.1,
-            expected_downtime_penalty=0.1,
-        )
-
-    found = over(row, slash_probability=list(SCENARIOS.values()))
+    found = over(risk_scenario, slash_probability=list(SCENARIOS.values()))
     return Table(
         name="risk-adjusted",
         section="5.1",

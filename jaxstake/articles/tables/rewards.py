@@ -8,9 +8,9 @@ from jaxstake.articles.apr_guide import calculator as calc
 from jaxstake.articles.apr_guide import consensus, randao, sensitivity
 from jaxstake.articles.apr_guide import rewards as base
 from jaxstake.articles.apr_guide.calculator import Calculator
+from jaxstake.articles.apr_guide.statements import CONTRIBUTIONS
 from jaxstake.articles.tables.layout import Column, Line, Table, over
 
-CONTRIBUTIONS = (0x1234567890ABCDEF, 0xFEDCBA0987654321, 0x1111111111111111, 0x2222222222222222)
 VALIDATORS = 500_000
 REFERENCE_STAKE = 20_000_000
 REFERENCE_PARTICIPATION = 0.99

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from jaxstake.articles.apr_guide import consensus, randao
-from jaxstake.articles.tables.rewards import CONTRIBUTIONS, VALIDATORS
+from jaxstake.articles.apr_guide.statements import CONTRIBUTIONS
+from jaxstake.articles.tables.rewards import VALIDATORS
 from jaxstake.core.sha256 import from_integer, to_hex
 from jaxstake.protocol.duties import proposal_distribution, proposal_probability
 from jaxstake.protocol.forks import epochs_per_day, max_effective_balance_eth

@@ -198,7 +198,7 @@ def _tips(basis: Basis) -> list[Row]:
             section="4.2",
             claim="Share of the gas price that is the proposer's, by the formula of the docstring",
             printed=tips.tips_formula(gas_prices=jnp.asarray([30.0]), gas_used=jnp.asarray([1.0])) / 30.0,
-            protocol=printed.tips_per_block / (15e6 * 30e-9),
+            protocol=printed.tips_per_block / tips.tips_reward_model(tips_fraction=1.0).tips_per_block,
             why=(
                 "It sums whole gas prices; the base fee in them is burnt. The right column is the document's own fifth."
             ),

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 
 from jaxstake.articles import microstaking_analysis as micro
 from jaxstake.core.typing import Scalar
+from jaxstake.microstaking.concentration import entropy_bits, herfindahl
 from jaxstake.protocol import forks
 from jaxstake.protocol.penalties import FINALITY_SHARE, leak_burnt_share
 from jaxstake.protocol.queues import entry_wait
 from jaxstake.report.compare.row import Basis, Row, without_rounding
 
 FINDINGS = {finding.name: finding for finding in micro.KEY_FINDINGS}
-MAJORITY = 0.51
 BURNT = "jaxstake.protocol.penalties.leak_burnt_share"
 
 
@@ -47,7 +47,7 @@ def _thresholds(basis: Basis) -> list[Row]:
             key="attack-threshold",
             section="3.2",
             claim="Share of the stake that an attack needs, beside what finality takes",
-            printed=100 * MAJORITY,
+            printed=100 * micro.MAJORITY,
             protocol=100 * FINALITY_SHARE,
             unit="%",
             why="51 % is of proof of work. Here a third stops finality and two thirds finalise anything.",
@@ -80,12 +80,12 @@ def _validators(basis: Basis) -> list[Row]:
             section="1.3",
             claim='Change of "centralization risk" when one of four equal stakers takes over all the others',
             printed=micro.entropy(shares=one) - micro.entropy(shares=four),
-            protocol=jnp.sum(one**2) - jnp.sum(four**2),
+            protocol=herfindahl(one) - herfindahl(four),
             why=(
                 "Printed is the entropy, in bits, which is highest where concentration is lowest; in the right column "
                 "the Herfindahl index, which rises."
             ),
-            module=BURNT,
+            module="jaxstake.microstaking.concentration.herfindahl",
         ),
     ]
 
@@ -129,6 +129,7 @@ def _findings(basis: Basis) -> list[Row]:
     own = micro.attack_cost(validators=times * validators, cost_per_validator=1.0) / micro.attack_cost(
         validators=validators, cost_per_validator=1.0
     )
+    one = jnp.ones(1)
     whole, split = stake_burnt(validators), stake_burnt(times * validators)
     deeper = 1 + FINDINGS["depth"].change
     slips = micro.slippage_from_liquidity(liquidity=deeper, scale=1.0) / micro.slippage_from_liquidity(
@@ -150,10 +151,10 @@ def _findings(basis: Basis) -> list[Row]:
             section="3.2",
             claim="Entropy, beside what four times the validators add to that of equal shares",
             printed=100 * FINDINGS["entropy"].change,
-            protocol=100 * jnp.log2(times) / jnp.log2(validators),
+            protocol=100 * (entropy_bits(one, one * times * validators) / entropy_bits(one, one * validators) - 1),
             unit="%",
             why="The findings do not fit together: four times the validators are two bits more, whatever their number.",
-            module="jaxstake.economy.scenario.Network",
+            module="jaxstake.microstaking.concentration.entropy_bits",
         ),
         Row(
             key="finding-slippage",
@@ -163,7 +164,7 @@ def _findings(basis: Basis) -> list[Row]:
             protocol=100 * (slips - 1),
             unit="%",
             why="By its own law +200 % depth is two thirds less slippage.",
-            module="jaxstake.protocol.queues.exit_wait",
+            module="jaxstake.microstaking.pools.slippage",
             tolerance=0.05,
         ),
     ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.articles.apr_guide import risk, statements
-from jaxstake.articles.tables.income import SCENARIOS
+from jaxstake.articles.tables.income import NOMINAL_APR, SCENARIOS, SLASH_PENALTY, risk_scenario
 from jaxstake.core import leaves
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
@@ -16,20 +16,8 @@ from jaxstake.protocol.duties import Moments, standard_deviation, yearly_income_
 from jaxstake.protocol.slashing import slashing_loss
 from jaxstake.report.compare.row import Basis, Row
 
-NOMINAL, PENALTY, DOWNTIME, DOWNTIME_PENALTY = 4.5, 0.5, 0.1, 0.1
 APR = "jaxstake.economy.apr.apr"
 SLASHING = "jaxstake.protocol.slashing.slashing_loss"
-
-
-def printed(slash_probability: Scalar) -> risk.RiskAdjusted:
-    """One row of the document's table."""
-    return risk.risk_adjusted_apr(
-        nominal_apr=NOMINAL,
-        slash_probability=slash_probability,
-        expected_slash_penalty=PENALTY,
-        downtime_probability=DOWNTIME,
-        expected_downtime_penalty=DOWNTIME_PENALTY,
-    )
 
 
 def rows(basis: Basis) -> list[Row]:
@@ -54,8 +42,8 @@ def _losses(basis: Basis) -> list[Row]:
             key="expected-slash-loss",
             section="5.1",
             claim="Loss of a validator that loses half its stake with a chance of 0.1 % a year",
-            printed=SCENARIOS["conservative"] * PENALTY,
-            protocol=100 * SCENARIOS["conservative"] * PENALTY,
+            printed=SCENARIOS["conservative"] * SLASH_PENALTY,
+            protocol=100 * SCENARIOS["conservative"] * SLASH_PENALTY,
             unit="%/year",
             why="A fraction of the stake is subtracted from a rate in percent. A hundred times too small.",
             module=APR,
@@ -64,7 +52,7 @@ def _losses(basis: Basis) -> list[Row]:
             key="slash-penalty",
             section="5.1",
             claim="Share of the stake that a slashing takes, with 39 others slashed beside it",
-            printed=100 * PENALTY,
+            printed=100 * SLASH_PENALTY,
             protocol=100 * loss / balance,
             unit="%",
             why="Half the stake takes a sixth of the whole network slashed within the same 36 days.",
@@ -84,7 +72,7 @@ def _losses(basis: Basis) -> list[Row]:
             key="slash-loss",
             section="5.1",
             claim='Expected loss by slashing, "conservative", as subtracted',
-            printed=SCENARIOS["conservative"] * PENALTY,
+            printed=SCENARIOS["conservative"] * SLASH_PENALTY,
             protocol=-100 * apr(scenario).slashing,
             unit="%/year",
             why="Three errors, two of them in the other direction.",
@@ -96,7 +84,7 @@ def _losses(basis: Basis) -> list[Row]:
 def _discount(basis: Basis) -> list[Row]:
     low, high = (100 * share for share in statements.RISK_DISCOUNT)
     claim = "How much lower the rate is for slashing and downtime, relative to the nominal one"
-    worst = printed(SCENARIOS["aggressive"])
+    worst = risk_scenario(slash_probability=SCENARIOS["aggressive"])
     rate = apr(basis.scenario)
     perfect = apr(leaves.replace(basis.scenario, {"validator.uptime": 1.0, "hazards.slashing_probability": 0.0}))
     return [
@@ -127,13 +115,16 @@ def _discount(basis: Basis) -> list[Row]:
 
 def _sharpe(basis: Basis) -> list[Row]:
     volatility, aversion = 0.15, 2.0
+    docstring = risk.variance_adjusted_apr(
+        nominal_apr=NOMINAL_APR, risk_aversion=aversion, reward_variance=volatility**2
+    )
     return [
         Row(
             key="sharpe-units",
             section="5.1",
             claim='Rate adjusted "in the style of the Sharpe ratio" at a volatility of 15 %',
-            printed=printed(SCENARIOS["standard"]).sharpe_adjusted_apr,
-            protocol=NOMINAL - 100 * 0.5 * aversion * volatility**2,
+            printed=risk_scenario(slash_probability=SCENARIOS["standard"]).sharpe_adjusted_apr,
+            protocol=NOMINAL_APR - 100 * 0.5 * aversion * volatility**2,
             unit="%/year",
             why="0.0225 is a fraction, 2.25 percentage points, and is subtracted from 4.5 percent as it is.",
             module="jaxstake.protocol.duties.yearly_income_moments",
@@ -142,11 +133,7 @@ def _sharpe(basis: Basis) -> list[Row]:
             key="variance-coefficient",
             section="5.1",
             claim="Price of variance in the docstring over that in the code",
-            printed=(
-                NOMINAL
-                - risk.variance_adjusted_apr(nominal_apr=NOMINAL, risk_aversion=aversion, reward_variance=volatility**2)
-            )
-            / (0.5 * aversion * volatility**2),
+            printed=(NOMINAL_APR - docstring) / (0.5 * aversion * volatility**2),
             protocol=1.0,
             why="The certainty equivalent has half the coefficient of risk aversion, as in the code.",
             module="jaxstake.protocol.duties.yearly_income_moments",
