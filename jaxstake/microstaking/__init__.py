@@ -1,4 +1,10 @@
-"""Floor 2: the micro-staking system."""
+"""Floor 2: the micro-staking system.
+
+Who stakes: `wealth`, `preferences`, `operators`, `population`. What that does to security: `concentration`, `security`,
+`binomial_tail`, `common_shock`, `attack_cost`, `assessment`, `monte_carlo`, and `risk_warnings` with its scenario. To
+liquidity: `pools`, `liquidity`. The queue: `withdrawals` and the modules beginning so. The minimum stake over time:
+`policy`, `market_paths`, `network`, `dynamics`, `run_security`, `welfare`. Scores: `scoring`, `ranking`, `selection`.
+"""
 
 from jaxstake.microstaking import (
     assessment,
@@ -6,9 +12,35 @@ from jaxstake.microstaking import (
     binomial_tail,
     common_shock,
     concentration,
+    dynamics,
     liquidity,
+    market_paths,
+    monte_carlo,
+    network,
+    operators,
+    policy,
     pools,
+    population,
+    preferences,
+    ranking,
+    risk_quantities,
+    risk_scenario,
+    risk_warnings,
+    run_security,
+    scoring,
+    scoring_factors,
+    scoring_tenure,
     security,
+    selection,
+    wealth,
+    welfare,
+    withdrawal_classes,
+    withdrawal_objective,
+    withdrawal_replay,
+    withdrawal_sample,
+    withdrawal_scan,
+    withdrawal_statistics,
+    withdrawals,
 )
 
 __all__ = [
@@ -17,7 +49,33 @@ __all__ = [
     "binomial_tail",
     "common_shock",
     "concentration",
+    "dynamics",
     "liquidity",
+    "market_paths",
+    "monte_carlo",
+    "network",
+    "operators",
+    "policy",
     "pools",
+    "population",
+    "preferences",
+    "ranking",
+    "risk_quantities",
+    "risk_scenario",
+    "risk_warnings",
+    "run_security",
+    "scoring",
+    "scoring_factors",
+    "scoring_tenure",
     "security",
+    "selection",
+    "wealth",
+    "welfare",
+    "withdrawal_classes",
+    "withdrawal_objective",
+    "withdrawal_replay",
+    "withdrawal_sample",
+    "withdrawal_scan",
+    "withdrawal_statistics",
+    "withdrawals",
 ]
