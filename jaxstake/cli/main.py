@@ -11,10 +11,12 @@ from typer.core import TyperGroup
 from jaxstake import __version__
 from jaxstake.cli.apr import apr_command
 from jaxstake.cli.articles import articles
+from jaxstake.cli.calibrate import calibrate
 from jaxstake.cli.common import BadInputError
 from jaxstake.cli.report import report_command
 from jaxstake.cli.sensitivity import sensitivity_command
 from jaxstake.cli.sweep import sweep_command
+from jaxstake.cli.warn import warn_command
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a wrong option or argument; its home differs between versions."""
@@ -51,7 +53,9 @@ app.command("apr")(apr_command)
 app.command("sweep")(sweep_command)
 app.command("sensitivity")(sensitivity_command)
 app.command("report")(report_command)
+app.command("warn")(warn_command)
 app.add_typer(articles, name="articles")
+app.add_typer(calibrate, name="calibrate")
 
 
 def _print_version(wanted: bool) -> None:
