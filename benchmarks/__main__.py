@@ -11,7 +11,17 @@ import jax
 import numba
 import numpy as np
 
-from benchmarks import documents, gradient_mean, gradient_sweep, memory, public_sweep, table, value_sweep
+from benchmarks import (
+    documents,
+    dynamics,
+    gradient_mean,
+    gradient_sweep,
+    memory,
+    public_sweep,
+    queue,
+    table,
+    value_sweep,
+)
 from benchmarks.setting import Setting
 from benchmarks.timing import copy_bandwidth, measure
 
@@ -21,6 +31,8 @@ WORKLOADS = {
     "means": gradient_mean,
     "sweep": public_sweep,
     "documents": documents,
+    "queue": queue,
+    "dynamics": dynamics,
 }
 
 
