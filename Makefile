@@ -18,10 +18,10 @@ report: $(VENV)/.installed
 test: test-x64 test-x32
 
 test-x64: $(VENV)/.installed-dev
-	JAXSTAKE_TEST_X64=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+	JAXSTAKE_TEST_X64=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-x32: $(VENV)/.installed-dev
-	JAXSTAKE_TEST_X64=0 $(BIN)/python -m pytest -q -n $(WORKERS)
+	JAXSTAKE_TEST_X64=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -23,9 +23,9 @@ SHELL = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```"
 
 
 def test_every_block_is_found() -> None:
-    assert len(PYTHON) == README.count("```python") == 4
-    assert sum(bool(shown) for _, _, shown in PYTHON) == README.count("```text") == 3
-    assert len(SHELL) == 8
+    assert len(PYTHON) == README.count("```python") == 5
+    assert sum(bool(shown) for _, _, shown in PYTHON) == README.count("```text") == 4
+    assert len(SHELL) == 10
 
 
 @pytest.mark.parametrize(("code", "shown"), [pytest.param(code, shown, id=title) for title, code, shown in PYTHON])

@@ -17,17 +17,17 @@ import numpy as np
 from jaxstake.analysis.calibrate import Fit, fit
 from jaxstake.analysis.identification import Curvature, curvature
 from jaxstake.calibration import static_rules
-from jaxstake.calibration.static_rules import Surface
+from jaxstake.calibration.static_rules import Surface, World
 from jaxstake.core.checks import confirm
 from jaxstake.core.domain import Domain
 from jaxstake.core.numerics import as_float
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
-from jaxstake.microstaking import wealth as wealth_law
+from jaxstake.microstaking import policy as rules
 from jaxstake.microstaking import welfare as good
+from jaxstake.microstaking.dynamics import simulate
 from jaxstake.microstaking.market_paths import MarketPath, PathLaw, market_path
 from jaxstake.microstaking.policy import STABLE_EXPONENT, MinimumStakePolicy
-from jaxstake.microstaking.wealth import SizeClasses
 from jaxstake.microstaking.welfare import Scale, Terms, WelfareScenario
 
 SLOPES = Domain(-4.0, 4.0, open_low=True, open_high=True)
@@ -144,25 +144,24 @@ def calibrate(
     policy = dataclasses.replace(policy, reference_volatility=as_float(law.mean_volatility))
     keys = dict(zip(("train", "judge", "fit"), jax.random.split(key, 3), strict=True))
     days = scenario.dynamics.days
-    sizes = wealth_law.size_classes(scenario.dynamics.population.wealth, classes=classes)
     train = _paths(law, keys["train"], days, paths, periods)
     judge = _paths(law, keys["judge"], days, held_out, periods)
 
-    grid, terms = static_rules.static_terms(policy, scenario, sizes, train)
+    world = static_rules.build_world(policy, scenario, classes=classes, paths=train)
+    grid, terms = static_rules.static_terms(policy, world, train)
     scale = Scale(
-        origin=jax.tree.map(jnp.mean, static_rules.terms_by_path(_static(policy, 32.0), scenario, sizes, train)),
+        origin=jax.tree.map(jnp.mean, static_rules.terms_by_path(_static(policy, 32.0), world, train)),
         ranges=jax.tree.map(lambda values: jnp.max(values) - jnp.min(values), terms),
     )
     static, corner = static_rules.best_static(scenario, grid, terms, scale)
-    count = _mean_log_count(_static(policy, static), scenario, sizes, train)
+    count = _mean_log_count(_static(policy, static), world, train)
     policy = dataclasses.replace(policy, reference_count=jnp.exp(count))
     inner = jnp.clip(static, policy.lowest_eth * 1.05, policy.highest_eth / 1.05)
     found = fit(
         _loss,
         Levers(base_eth=inner),
         policy,
-        scenario,
-        sizes,
+        world,
         train,
         scale,
         key=keys["fit"],
@@ -177,9 +176,9 @@ def calibrate(
         "best static": _static(policy, static),
         "dynamic": _with(policy, found.parameters),
     }
-    judged, by_path = _judge(rules, scenario, sizes, judge, scale)
+    judged, by_path = _judge(rules, world, judge, scale)
     gain = by_path["dynamic"] - by_path["best static"]
-    bend, errors = _uncertainty(found.parameters, policy, scenario, sizes, train, scale)
+    bend, errors = _uncertainty(found.parameters, policy, world, train, scale)
     return MinimumStakeCalibration(
         fit=found,
         agreeing=int(jnp.sum(found.restarts.converged & (found.restarts.loss <= found.loss + TOLERANCE))),
@@ -199,6 +198,7 @@ def _check(scenario: WelfareScenario, policy: MinimumStakePolicy, *, paths: int,
     for name, value in (("paths", paths), ("held_out", held_out)):
         if value < 2:
             raise ValueError(f"{name} must be at least 2, got {value}")
+    rules.validate(policy)
     largest = scenario.dynamics.population.wealth.largest_eth
     confirm(
         policy.highest_eth <= largest,
@@ -224,12 +224,13 @@ def _with(policy: MinimumStakePolicy, levers: Levers) -> MinimumStakePolicy:
 def _loss(
     levers: Levers,
     policy: MinimumStakePolicy,
-    scenario: WelfareScenario,
-    classes: SizeClasses,
+    world: World,
     paths: MarketPath,
     scale: Scale,
 ) -> Any:
-    return good.negative_welfare(_with(policy, levers), scenario, classes=classes, paths=paths, scale=scale)
+    return good.negative_welfare(
+        _with(policy, levers), world.scenario, classes=world.classes, paths=paths, scale=scale, surface=world.faults
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -238,11 +239,9 @@ def _paths(law: PathLaw, key: jax.Array, days: Scalar, number: int, periods: int
 
 
 @jax.jit
-def _mean_log_count(
-    policy: MinimumStakePolicy, scenario: WelfareScenario, classes: SizeClasses, paths: MarketPath
-) -> jax.Array:
+def _mean_log_count(policy: MinimumStakePolicy, world: World, paths: MarketPath) -> jax.Array:
     def one(path: MarketPath) -> jax.Array:
-        _, periods = good.simulate(policy, scenario.dynamics, classes=classes, path=path)
+        _, periods = simulate(policy, world.scenario.dynamics, classes=world.classes, path=path)
         return jnp.mean(jnp.log(periods.validators))
 
     return jnp.mean(jax.vmap(one)(paths))
@@ -250,16 +249,15 @@ def _mean_log_count(
 
 def _judge(
     rules: dict[str, MinimumStakePolicy],
-    scenario: WelfareScenario,
-    classes: SizeClasses,
+    world: World,
     paths: MarketPath,
     scale: Scale,
 ) -> tuple[dict[str, Judged], dict[str, np.ndarray]]:
     """Every rule on the same paths, and its welfare path by path."""
     judged, by_path = {}, {}
-    weigh = jax.vmap(lambda t: good.welfare(t, weights=scenario.weights, scale=scale))
+    weigh = jax.vmap(lambda t: good.welfare(t, weights=world.scenario.weights, scale=scale))
     for name, rule in rules.items():
-        terms = static_rules.terms_by_path(rule, scenario, classes, paths)
+        terms = static_rules.terms_by_path(rule, world, paths)
         by_path[name] = np.asarray(weigh(terms))
         gain = by_path[name] - by_path["32 ETH"]
         judged[name] = Judged(
@@ -279,8 +277,7 @@ def _error(values: np.ndarray) -> float:
 def _path_gradients(
     levers: Levers,
     policy: MinimumStakePolicy,
-    scenario: WelfareScenario,
-    classes: SizeClasses,
+    world: World,
     paths: MarketPath,
     scale: Scale,
 ) -> jax.Array:
@@ -288,7 +285,7 @@ def _path_gradients(
 
     def slope(path: MarketPath) -> jax.Array:
         alone = jax.tree.map(lambda value: value[None], path)
-        found = jax.grad(_loss)(levers, policy, scenario, classes, alone, scale)
+        found = jax.grad(_loss)(levers, policy, world, alone, scale)
         return jnp.stack([found.base_eth * levers.base_eth, found.count_exponent, found.volatility_slope])
 
     return jax.vmap(slope)(paths)
@@ -297,8 +294,7 @@ def _path_gradients(
 def _uncertainty(
     levers: Levers,
     policy: MinimumStakePolicy,
-    scenario: WelfareScenario,
-    classes: SizeClasses,
+    world: World,
     paths: MarketPath,
     scale: Scale,
 ) -> tuple[Curvature, Levers]:
@@ -313,7 +309,7 @@ def _uncertainty(
     def gradients(point: np.ndarray) -> np.ndarray:
         base, exponent, slope = (jnp.asarray(value) for value in point)
         moved = Levers(base_eth=jnp.exp(base), count_exponent=exponent, volatility_slope=slope)
-        return np.asarray(_path_gradients(moved, policy, scenario, classes, paths, scale))
+        return np.asarray(_path_gradients(moved, policy, world, paths, scale))
 
     hessian = np.stack(
         [

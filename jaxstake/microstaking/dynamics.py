@@ -34,8 +34,8 @@ from jaxstake.protocol.queues import activation_churn_limit, exit_churn_limit
 
 
 @pytree
-class _Classes:
-    """What does not change over time, by class, and sums over the pools."""
+class FixedParts:
+    """What does not change over time: by class, weights of the sums over solo stakers [5, C], and sums over pools."""
 
     ether: jax.Array = leaf()
     log_size: jax.Array = leaf()
@@ -64,7 +64,7 @@ def initial_state(scenario: DynamicsScenario, classes: SizeClasses) -> State:
     """
     ok = validate(scenario)
     with established():
-        fixed = _fixed(scenario, classes)
+        fixed = fixed_parts(scenario, classes)
         v = as_float(scenario.initial_minimum_eth)
 
         def shares(total: Any) -> tuple[jax.Array, jax.Array]:
@@ -136,7 +136,7 @@ def simulate(
     ok = every(validate(scenario), rules.validate(policy))
     start = initial_state(scenario, classes)
     with established():
-        fixed = _fixed(scenario, classes)
+        fixed = fixed_parts(scenario, classes)
 
         def advance(state: State, now: MarketPath) -> tuple[State, Period]:
             return _period(policy, scenario, fixed, state, now)
@@ -146,7 +146,7 @@ def simulate(
 
 
 def _period(
-    policy: MinimumStakePolicy, scenario: DynamicsScenario, fixed: _Classes, state: State, now: MarketPath
+    policy: MinimumStakePolicy, scenario: DynamicsScenario, fixed: FixedParts, state: State, now: MarketPath
 ) -> tuple[State, Period]:
     v = rules.soft_minimum_stake(policy, validators=state.validators, volatility=now.volatility)
     offered = people.yield_at(fixed.curve, state.active_eth)
@@ -199,7 +199,8 @@ def _period(
     )
 
 
-def _fixed(scenario: DynamicsScenario, classes: SizeClasses) -> _Classes:
+def fixed_parts(scenario: DynamicsScenario, classes: SizeClasses) -> FixedParts:
+    """What does not change over time, from numbers that have been checked."""
     population, size = scenario.population, classes.size_eth
     log_size = jnp.log(size)
     excess = jnp.maximum(log_size - jnp.log(32.0), 0.0)
@@ -209,7 +210,7 @@ def _fixed(scenario: DynamicsScenario, classes: SizeClasses) -> _Classes:
     )
     ether = classes.holders * size
     shares = delegated_shares(population.operators)
-    return _Classes(
+    return FixedParts(
         ether=ether,
         log_size=log_size,
         log_width=classes.log_width,
@@ -238,7 +239,7 @@ def _pooled_target(willing: tuple[Any, Any], solo: jax.Array) -> jax.Array:
     return willing[1] * jnp.maximum(1.0 - solo / willing[0], 0.0)
 
 
-def _gate(scenario: DynamicsScenario, fixed: _Classes, log_minimum: jax.Array) -> jax.Array:
+def _gate(scenario: DynamicsScenario, fixed: FixedParts, log_minimum: jax.Array) -> jax.Array:
     """Part of each class above the minimum: a logistic step, averaged over the width of the class.
 
     Averaged, and not taken in the middle, because many a class is wider than the step.
@@ -251,7 +252,7 @@ def _gate(scenario: DynamicsScenario, fixed: _Classes, log_minimum: jax.Array) -
     return (jax.nn.softplus(place + half) - jax.nn.softplus(place - half)) / (2.0 * half)
 
 
-def _paces(scenario: DynamicsScenario, fixed: _Classes, nervous: Any) -> tuple[Any, jax.Array]:
+def _paces(scenario: DynamicsScenario, fixed: FixedParts, nervous: Any) -> tuple[Any, jax.Array]:
     """Parts of the gap closed, and of each class that leaves, in a period."""
     years = scenario.days / DAYS_PER_YEAR
     move = -jnp.expm1(-as_float(scenario.behaviour.adjustment) * years)
@@ -277,7 +278,7 @@ def _queues(scenario: DynamicsScenario, state: State, entries: jax.Array, exits:
     }
 
 
-def _spread(scenario: DynamicsScenario, fixed: _Classes, solo: jax.Array, pooled: jax.Array) -> dict[str, jax.Array]:
+def _spread(scenario: DynamicsScenario, fixed: FixedParts, solo: jax.Array, pooled: jax.Array) -> dict[str, jax.Array]:
     """Concentration over pools and solo stakers, from the sums over solo stakers."""
     ether, ether_size, ether_log, corrupt, number = (solo[place] for place in range(5))
     total = ether + pooled

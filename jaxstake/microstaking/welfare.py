@@ -23,7 +23,7 @@ from jaxstake.microstaking.dynamics import simulate
 from jaxstake.microstaking.market_paths import MarketPath
 from jaxstake.microstaking.network import DynamicsScenario, Period
 from jaxstake.microstaking.policy import MinimumStakePolicy
-from jaxstake.microstaking.run_security import security_levels
+from jaxstake.microstaking.run_security import FaultSurface, security_levels
 from jaxstake.microstaking.wealth import SizeClasses
 
 ENOUGH = 40.0
@@ -95,20 +95,23 @@ def soft_enough(level: jax.Array) -> jax.Array:
     return -jnp.logaddexp(-level, jnp.asarray(-ENOUGH, level.dtype)) / ENOUGH
 
 
-def terms(scenario: WelfareScenario, periods: Period, path: MarketPath) -> Terms:
+def terms(
+    scenario: WelfareScenario, periods: Period, path: MarketPath, *, surface: FaultSurface | None = None
+) -> Terms:
     """The five terms of a run, means over its periods.
 
     Args:
         scenario: references.
         periods: a run [T].
         path: its market [T].
+        surface: of `run_security.fault_surface`, over what the run visits; default one of its own.
 
     Raises:
         ValueError: a concrete value is out of range.
     """
     ok = validate(scenario)
     found = Terms(
-        security=jnp.mean(soft_enough(security_levels(scenario.security, periods, path))),
+        security=jnp.mean(soft_enough(security_levels(scenario.security, periods, path, surface=surface))),
         decentralisation=jnp.mean(periods.entropy_nats) / jnp.log(2.0),
         liquidity=jnp.mean(jnp.log(periods.liquidity_eth / scenario.reference_liquidity_eth)),
         load=-jnp.mean(periods.validators) / 1e6,
@@ -123,6 +126,7 @@ def terms_by_path(
     *,
     classes: SizeClasses,
     paths: MarketPath,
+    surface: FaultSurface | None = None,
 ) -> Terms:
     """The five terms under a policy, path by path.
 
@@ -131,6 +135,7 @@ def terms_by_path(
         scenario: the network.
         classes: sizes and numbers of holders [C].
         paths: markets, leaves [S, T].
+        surface: of `run_security.fault_surface`, over what all runs visit; default one for each.
 
     Returns:
         `Terms`, leaves [S].
@@ -141,7 +146,7 @@ def terms_by_path(
 
     def one(path: MarketPath) -> Terms:
         _, periods = simulate(policy, scenario.dynamics, classes=classes, path=path)
-        return terms(scenario, periods, path)
+        return terms(scenario, periods, path, surface=surface)
 
     return jax.vmap(one)(paths)
 
@@ -188,7 +193,8 @@ def negative_welfare(
     classes: SizeClasses,
     paths: MarketPath,
     scale: Scale,
+    surface: FaultSurface | None = None,
 ) -> Scalar:
     """The loss of a calibration: less the welfare expected over paths. Arguments and errors as the functions above."""
-    found = jax.tree.map(jnp.mean, terms_by_path(policy, scenario, classes=classes, paths=paths))
+    found = jax.tree.map(jnp.mean, terms_by_path(policy, scenario, classes=classes, paths=paths, surface=surface))
     return -welfare(found, weights=scenario.weights, scale=scale)

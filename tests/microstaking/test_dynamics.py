@@ -176,17 +176,22 @@ def test_interpolated_security_is_that_of_every_period(x64, correlation):
     np.testing.assert_allclose(found, -np.asarray(exact) / np.log(10.0), atol=1e-8 if x64 else 2e-3)
 
 
-def test_interpolation_over_a_wide_range():
+def test_interpolation_over_a_wide_range(x64):
     """Number of operators over a factor of two, and failures from one in a hundred to one in twenty."""
     wide = dataclasses.replace(
         RUN, herfindahl=jnp.geomspace(0.05, 0.1, PERIODS), corruption=jnp.geomspace(0.01, 0.05, PERIODS)
     )
     security = SecurityScenario(reward_usd=1.0)
-    found = run_security.security_levels(security, wide, PATH)
+    surface = run_security.fault_surface(security, number=1.0 / wide.herfindahl, corruption=wide.corruption, points=9)
+    found = run_security.security_levels(security, wide, PATH, surface=surface)
     exact = jax.jit(jax.vmap(lambda h, q: log_fault_probability(n_eff=1.0 / h, corruption=q)))(
         wide.herfindahl, wide.corruption
     )
-    np.testing.assert_allclose(found, -np.asarray(exact) / np.log(10.0), atol=2e-3)
+    np.testing.assert_allclose(found, -np.asarray(exact) / np.log(10.0), atol=1e-4 if x64 else 2e-3)
+    beyond = dataclasses.replace(wide, herfindahl=wide.herfindahl * 1.1)
+    outside = run_security.security_levels(security, beyond, PATH, surface=surface)
+    assert np.isnan(outside[-1])
+    assert np.isfinite(outside[0])
 
 
 def test_terms_by_hand():
