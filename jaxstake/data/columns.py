@@ -131,7 +131,16 @@ def require_positive(path: str | os.PathLike[str], name: str, values: np.ndarray
     Raises:
         ValueError: the first such number, with its row counted from 1.
     """
-    bad = np.flatnonzero(values <= 0)
-    if bad.size:
-        first = int(bad[0])
-        raise ValueError(f"{path}: {name} must be greater than 0, got {values[first]} in row {first + 1}")
+    _refuse_first(path, name, values, values <= 0, "greater than 0")
+
+
+def require_not_negative(path: str | os.PathLike[str], name: str, values: np.ndarray) -> None:
+    """Refuse a number below 0; arguments and errors as `require_positive`."""
+    _refuse_first(path, name, values, values < 0, "at least 0")
+
+
+def _refuse_first(path: str | os.PathLike[str], name: str, values: np.ndarray, bad: np.ndarray, rule: str) -> None:
+    places = np.flatnonzero(bad)
+    if places.size:
+        first = int(places[0])
+        raise ValueError(f"{path}: {name} must be {rule}, got {values[first]} in row {first + 1}")
