@@ -30,7 +30,7 @@ from jaxstake.report.style import ACCENT, ACCENT_LIGHT, CONTRAST, INK, canvas, p
 
 CLAIMS = {finding.name: finding for finding in micro.KEY_FINDINGS}
 LABELS = {
-    "bought": "half the stake, bought",
+    "bought": "51 % of the stake, bought",
     "bought_less_corrupt": "the same less corrupt stake",
     "operators": "over operators",
     "constant_product_stake": "constant product, by stake",
@@ -168,7 +168,7 @@ def _notes(data: xarray.Dataset) -> list[str]:
         f"e: economic reading, c: counting reading. {before.size} scenarios, {like.sum()} of them like "
         f"mainnet at 32 ETH; {data.sizes['scenario'] - before.size} more left out for "
         f"{data.attrs['invalid_lanes']} lanes that are NaN.",
-        f"If all ether were staked, and its price stayed, buying half of it would cost {percent(np.median(bound), 0)} "
+        f"If all ether were staked, and its price stayed, buying 51 % of it would cost {percent(np.median(bound), 0)} "
         f"more in the median, and {percent(cost, 0)} or more in {percent(_share(bound >= cost), 1)} of the scenarios "
         f"({percent(_share((bound >= cost)[like]), 1)} of those like mainnet).",
         f"Counting with stake as it is, the claims need different minima: {at}.",

@@ -33,8 +33,8 @@ from jaxstake.microstaking.wealth import partial_moment
 
 MINIMA = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 COUNTS = ("at_minimum", "at_32", "consolidated")
-HALF = 0.5
-"""Share of the stake that the attack buys; 0.51 moves no change of its cost by more than 0.1 % of the cost."""
+MAJORITY = 0.51
+"""Share of the stake that the attack buys."""
 BAND = 0.01
 """Half the width of the band of prices in which depth is measured, over the price."""
 ETHER = 121.2e6
@@ -109,13 +109,15 @@ def readings(scenario: Scenario) -> dict[str, dict[str, Any]]:
     numbers = (found.validators_at_minimum, found.validators_at_32, found.validators_consolidated)
     n = dict(zip(COUNTS, numbers, strict=True))
     corrupt = _corrupt_share(scenario.security, found, solo, size)
-    cost = {"bought": HALF, "bought_less_corrupt": HALF - corrupt}
+    cost = {"bought": MAJORITY, "bought_less_corrupt": MAJORITY - corrupt}
     state = {
         "total_stake_eth": found.supply.total_eth,
         "solo_share": found.solo_share,
         "corrupt_share": corrupt,
-        "cost_of_all_ether": _cost(dataclasses.replace(scenario, price_response=0.0), ETHER, HALF),
-        "cost_at_fixed_price": _cost(dataclasses.replace(scenario, price_response=0.0), found.supply.total_eth, HALF),
+        "cost_of_all_ether": _cost(dataclasses.replace(scenario, price_response=0.0), ETHER, MAJORITY),
+        "cost_at_fixed_price": _cost(
+            dataclasses.replace(scenario, price_response=0.0), found.supply.total_eth, MAJORITY
+        ),
         "small_ether_share": partial_moment(wealth, order=1.0, low=1.0, high=32.0) / ETHER,
     }
     return {

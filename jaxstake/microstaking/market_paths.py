@@ -21,7 +21,8 @@ class PathLaw:
     # Close of 2025-12-31 on Binance.
     price_usd: Scalar = leaf(default=2_971.64, unit="USD", domain=POSITIVE, meaning="price of ETH at the start")
     log_drift: Scalar = leaf(default=0.0, unit="1/year", domain=FINITE, meaning="drift of ln(price): of its median")
-    # Daily closes of ETH, 2021 to 2025; so are the next two, from windows of 30 days.
+    # Daily closes of ETH, 2021 to 2025, in windows of 30 days: their median, deviation and correlation. By the day on
+    # which the windows begin, the deviation is 0.36 to 0.41 and the correlation 0.45 to 0.62.
     mean_volatility: Scalar = leaf(
         default=0.693, unit="1/sqrt(year)", domain=POSITIVE, meaning="mean volatility of the price"
     )

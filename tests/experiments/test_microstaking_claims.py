@@ -103,7 +103,7 @@ def by_hand(at: dict[str, float], minimum: float, half: float, ether: float, ban
 @pytest.mark.parametrize("scenario", [0, 5])
 def test_changes_are_those_worked_by_hand(data: xarray.Dataset, model: ModuleType, scenario: int) -> None:
     at = {name.rsplit(".", 1)[-1]: float(data[name][scenario]) for name in model.RANGES}
-    first, last = (by_hand(at, v, model.HALF, model.ETHER, model.BAND) for v in (32.0, 1.0))
+    first, last = (by_hand(at, v, model.MAJORITY, model.ETHER, model.BAND) for v in (32.0, 1.0))
     for name in first:
         found = data[name][scenario].to_numpy()
         assert found[-1] / found[0] - 1 == pytest.approx(last[name] / first[name] - 1, rel=2e-3, abs=2e-6), name
