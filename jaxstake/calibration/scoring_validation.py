@@ -31,6 +31,7 @@ class Ranked:
         auc_high: upper end.
         concordance: chance that, of two rows with different rates, the better has the higher score.
         pairs: pairs of a good and a bad row.
+        bad: bad rows; where they are few the AUC says little, and its interval too little.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Ranked:
     auc_high: float
     concordance: float
     pairs: int
+    bad: int
 
 
 def later_intervals(rows: Rows, cluster: np.ndarray, *, key: jax.Array, share: float = 0.6) -> list[Ranked]:
@@ -160,6 +162,7 @@ def _compare(rows: Rows, cluster: np.ndarray, test: np.ndarray, weights: np.ndar
                 auc_high=float(high),
                 concordance=float(_concordance(score, rate, group).value),
                 pairs=int(value.pairs),
+                bad=int(np.sum(~rows.good[test])),
             )
         )
     return found

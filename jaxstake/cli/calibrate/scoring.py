@@ -39,6 +39,10 @@ BadRate = Annotated[
 ]
 
 
+FEW_BAD = 30
+"""Bad rows below which the AUC is said to say little."""
+
+
 def scoring_command(
     data: Data, bad_rate: BadRate = None, figure: FigureFile = None, json: Json = False, seed: Seed = 0
 ) -> None:
@@ -249,6 +253,8 @@ def _print_ranked(out_of_sample: dict[str, Any]) -> None:
             auc = f"{one['auc']:.3f}" if one["pairs"] else "-"
             shown.add_row(one["name"], auc, interval, f"{one['concordance']:.3f}", f"{one['pairs']:,}")
         console().print(shown)
+        if ranked[0]["bad"] < FEW_BAD:
+            console().print(f"only {ranked[0]['bad']} bad rows: go by the concordance, the AUC says little")
 
 
 def _print_hazard(hazard: dict[str, Any]) -> None:
