@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jaxstake.cli.common import BadInputError, ForkName, Json, bad_input, console, print_json, writable_folder
+from jaxstake.cli.common import ForkName, Json, bad_input, console, pairs, print_json, writable_folder
 
 if TYPE_CHECKING:
     from jaxstake.articles.catalogue import Entry
@@ -76,7 +76,7 @@ def show_command(name: Name, settings: Inputs = None, json: Json = False) -> Non
 
     with bad_input():
         entry = catalogue.get(name)
-        inputs = catalogue.settings(entry, _pairs(settings))
+        inputs = catalogue.settings(entry, pairs(settings))
         result = catalogue.evaluate(entry, inputs)
     if json:
         shown = {key: value for key, value in inputs.items() if entry.inputs[key].kind != "function"}
@@ -137,17 +137,6 @@ def _double_precision() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-
-
-def _pairs(settings: list[str] | None) -> dict[str, str]:
-    """Inputs by name from "name=value"."""
-    found = {}
-    for entry in settings or []:
-        name, sign, value = entry.partition("=")
-        if not sign or not name:
-            raise BadInputError(f"--set takes input=value, got '{entry}'")
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _print_entry(entry: Entry, inputs: Mapping[str, Any], result: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from jaxstake.data.mainnet import Snapshot
     from jaxstake.economy.scenario import Scenario
+
+T = TypeVar("T")
 
 Settings = Annotated[
     list[str] | None,
@@ -100,6 +102,45 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         found |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def pairs(settings: list[str] | None) -> dict[str, str]:
+    """Values by name from entries "name=value"; of two with one name the later holds.
+
+    Raises:
+        ValueError: an entry is none.
+    """
+    found = {}
+    for entry in settings or []:
+        name, sign, value = entry.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"a setting must be name=value, got '{entry}'")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def with_numbers(container: T, values: Mapping[str, Any]) -> T:
+    """A container with named leaves replaced by numbers, all in their domains.
+
+    Raises:
+        ValueError: a name is unknown, or a value is no number, not finite or out of its domain.
+    """
+    from jaxstake.core import leaves
+    from jaxstake.core.checks import in_domains
+
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise ValueError(f"{name} must be a number, got '{value}'") from None
+        if not math.isfinite(numbers[name]):
+            raise ValueError(f"{name} must be finite, got {value}")
+    changed = leaves.replace(container, numbers)
+    in_domains(changed)
+    return changed
 
 
 def _day_of(file: Path) -> Snapshot | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxstake.cli.common import BadInputError, ForkName, Json, Settings, bad_input, console, flatten, print_json
+from jaxstake.cli.common import (
+    BadInputError,
+    ForkName,
+    Json,
+    Settings,
+    bad_input,
+    console,
+    flatten,
+    pairs,
+    print_json,
+    with_numbers,
+)
 
 if TYPE_CHECKING:
     from jaxstake.microstaking.risk_scenario import WarningScenario
@@ -91,13 +101,7 @@ def _scenario(stakes: list[Path] | None, file: Path | None, settings: list[str] 
             scenario = _with_leaves(scenario, _toml(file))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
-    given: dict[str, Any] = {}
-    for setting in settings or []:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"a setting must be name=value, got '{setting}'")
-        given[name.strip()] = value.strip()
-    return _with_leaves(scenario, given)
+    return _with_leaves(scenario, pairs(settings))
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -116,25 +120,11 @@ def _toml(file: Path) -> dict[str, Any]:
 def _with_leaves(scenario: WarningScenario, values: Mapping[str, Any]) -> WarningScenario:
     """The scenario with named numbers replaced, all in their domains."""
     from jaxstake.core import leaves
-    from jaxstake.core.checks import in_domains
 
-    numbers: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
-        try:
-            numbers[name] = float(value)
-        except ValueError:
-            raise ValueError(f"{name} must be a number, got '{value}'") from None
-        if not math.isfinite(numbers[name]):
-            raise ValueError(f"{name} must be finite, got {value}")
-    arrays = [name for name, value in leaves.as_dict(scenario).items() if getattr(value, "ndim", 0)]
-    for name in arrays:
-        if name in numbers:
+    for name, value in leaves.as_dict(scenario).items():
+        if name in values and getattr(value, "ndim", 0):
             raise ValueError(f"{name} is a list: give it by --stakes")
-    changed = leaves.replace(scenario, numbers)
-    in_domains(changed)
-    return changed
+    return with_numbers(scenario, values)
 
 
 def _as_dict(found: list[RiskWarning], fork: str, near: float) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from jaxstake.microstaking.market_paths import DAYS_PER_YEAR, MarketPath
 from jaxstake.microstaking.network import DynamicsScenario, Period, State, validate
 from jaxstake.microstaking.operators import delegated_shares
 from jaxstake.microstaking.policy import MinimumStakePolicy
-from jaxstake.microstaking.preferences import willing_share
+from jaxstake.microstaking.preferences import solo_inclination, willing_share
 from jaxstake.microstaking.security import corruption_probability, operator_quality
 from jaxstake.microstaking.wealth import SizeClasses
 from jaxstake.protocol.forks import epochs_per_day
@@ -203,8 +203,7 @@ def fixed_parts(scenario: DynamicsScenario, classes: SizeClasses) -> FixedParts:
     """What does not change over time, from numbers that have been checked."""
     population, size = scenario.population, classes.size_eth
     log_size = jnp.log(size)
-    excess = jnp.maximum(log_size - jnp.log(32.0), 0.0)
-    inclined = population.preferences.solo_share_small * jnp.exp(-population.preferences.solo_decline * excess)
+    inclined = jax.vmap(lambda w: solo_inclination(population.preferences, size_eth=w))(size)
     quality = operator_quality(
         stake_eth=jnp.minimum(size, 32.0), kappa=scenario.kappa_quality, quality_at_32=scenario.quality_at_32
     )

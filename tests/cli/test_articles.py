@@ -70,7 +70,7 @@ def test_show_evaluates_at_given_inputs(cli):
         (["show", "annual_apr", "--set", "total_stake=nan"], ["total_stake", "nan"]),
         (["show", "annual_apr", "--set", "total_stake=much"], ["total_stake must be a number, got 'much'"]),
         (["show", "annual_apr", "--set", "stake=1"], ["unknown input 'stake'", "total_stake"]),
-        (["show", "annual_apr", "--set", "total_stake"], ["input=value", "total_stake"]),
+        (["show", "annual_apr", "--set", "total_stake"], ["name=value", "total_stake"]),
         (["show", "annual_apr", "--set", "include_mev=maybe"], ["include_mev must be true or false", "maybe"]),
         (["show", "allocations", "--set", "max_validators=2.5"], ["max_validators must be a whole number, got 2.5"]),
         (["show", "entropy", "--set", "shares=0.5,0.6"], ["shares must add up to 1, got 1.1"]),

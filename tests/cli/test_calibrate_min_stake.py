@@ -39,8 +39,8 @@ def test_table(cli):
     ("options", "message"),
     [
         (("--set", "weights.lod=1"), "weights.load"),
-        (("--set", "weights.load"), "--set needs LEAF=VALUE, got weights.load"),
-        (("--set", "weights.load=many"), "weights.load must be a number, got many"),
+        (("--set", "weights.load"), "a setting must be name=value, got 'weights.load'"),
+        (("--set", "weights.load=many"), "weights.load must be a number, got 'many'"),
         (("--lowest", "64"), "highest_eth must exceed lowest_eth = 64.0, got 64.0"),
         (("--highest", "1e8"), "highest_eth must be at most the largest wealth"),
         (("--paths", "1"), "paths must be at least 2, got 1"),

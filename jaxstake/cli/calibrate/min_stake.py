@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jaxstake.cli.calibrate.fitted import FigureFile, Seed, describe, print_fit, quiet_convergence, save_figure
-from jaxstake.cli.common import Json, bad_input, console, print_json
+from jaxstake.cli.common import Json, bad_input, console, pairs, print_json, with_numbers
 
 if TYPE_CHECKING:
     from jaxstake.calibration.min_stake import MinimumStakeCalibration
-    from jaxstake.microstaking.welfare import WelfareScenario
 
 Settings = Annotated[
     list[str] | None,
@@ -45,9 +44,10 @@ def min_stake_command(
     jax.config.update("jax_enable_x64", True)
     from jaxstake.calibration.min_stake import calibrate
     from jaxstake.microstaking.policy import MinimumStakePolicy
+    from jaxstake.microstaking.welfare import WelfareScenario
 
     with bad_input(), quiet_convergence():
-        scenario = _scenario(settings or [])
+        scenario = with_numbers(WelfareScenario(), pairs(settings))
         found = calibrate(
             scenario,
             key=jax.random.key(seed),
@@ -67,30 +67,6 @@ def min_stake_command(
         print_json(described)
     else:
         _print(described)
-
-
-def _scenario(settings: list[str]) -> WelfareScenario:
-    """The default network with the leaves that the command line sets.
-
-    Raises:
-        ValueError: a setting is no `LEAF=VALUE`, names no leaf, or is no number.
-    """
-    from jaxstake.core import leaves
-    from jaxstake.microstaking.welfare import WelfareScenario
-
-    scenario = WelfareScenario()
-    known = leaves.names(scenario)
-    for entry in settings:
-        name, sign, text = entry.partition("=")
-        if not sign:
-            raise ValueError(f"--set needs LEAF=VALUE, got {entry}")
-        if name not in known:
-            raise ValueError(leaves.unknown_name("leaf", name, known))
-        try:
-            scenario = leaves.replace(scenario, {name: float(text)})
-        except ValueError as error:
-            raise ValueError(f"{name} must be a number, got {text}") from error
-    return scenario
 
 
 def _describe(found: MinimumStakeCalibration) -> dict[str, Any]:
