@@ -1,7 +1,8 @@
 """Fit the parameters of any loss: many starts at once, bounds, standard errors, and an honest word on convergence.
 
 One compiled loop per loss, structure and setting; new values and new data of the same shape do not compile again.
-Optimisers are optax's: L-BFGS with a zoom line search for smooth deterministic losses, Adam for noisy ones.
+Optimisers are optax's, L-BFGS with a zoom line search for smooth deterministic losses and Adam for noisy ones, and a
+damped Newton for smooth losses of a few parameters.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxstake.analysis.bounds import from_free, near_bound, to_free
+from jaxstake.analysis.descent import Descent
 from jaxstake.analysis.identification import Curvature, curvature
-from jaxstake.analysis.minimise import Descent, Optimizer, minimise
+from jaxstake.analysis.minimise import Optimizer, minimise
 from jaxstake.core import leaves
 from jaxstake.core.domain import FINITE, Domain
 from jaxstake.core.numerics import as_float
@@ -93,7 +95,7 @@ def fit(
         key: random key of the restarts, new style.
         bounds: domains by dotted name; default those that the container's fields declare. Bounds hold for every
             element of a vector.
-        optimizer: "lbfgs" or "adam".
+        optimizer: "lbfgs", "newton" (few parameters and a smooth loss: compiles sooner, needs fewer steps) or "adam".
         steps: most steps of a restart, > 0.
         tolerance: of the gradient; default 1e-6, in single precision 1e-3.
         restarts: number of restarts, > 0.

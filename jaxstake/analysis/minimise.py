@@ -8,25 +8,15 @@ from typing import Any, Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from jaxstake.analysis.descent import Descent
+from jaxstake.analysis.newton import newton
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 
-Optimizer: TypeAlias = Literal["lbfgs", "adam"]
+Optimizer: TypeAlias = Literal["lbfgs", "adam", "newton"]
 
 PATIENCE = {"lbfgs": 10, "adam": 300}
 """Steps without any improvement after which a descent stops: rounding has the last word. Adam overshoots."""
-
-
-@pytree
-class Descent:
-    """Where a descent ended: the best point it saw, and what was known there."""
-
-    free: jax.Array = leaf(meaning="[P] point of least loss")
-    loss: jax.Array = leaf(meaning="there")
-    gradient_norm: jax.Array = leaf(meaning="largest derivative there")
-    steps: jax.Array = leaf(meaning="steps taken")
-    converged: jax.Array = leaf(meaning="whether the largest derivative met the tolerance")
-    trace: jax.Array = leaf(meaning="[steps] loss before every step, NaN after the last")
 
 
 @pytree
@@ -57,7 +47,7 @@ def minimise(
     Args:
         objective: of [P] free parameters; a scalar.
         begin: [P].
-        optimizer: "lbfgs" or "adam".
+        optimizer: "lbfgs", "adam" or "newton".
         steps: most steps; sets the length of the trace.
         tolerance: of the largest derivative.
         learning_rate: of Adam.
@@ -70,12 +60,14 @@ def minimise(
     """
     import optax
 
+    if optimizer == "newton":
+        return newton(objective, begin, steps=steps, tolerance=tolerance)
     if optimizer == "lbfgs":
         method = optax.lbfgs()
     elif optimizer == "adam":
         method = optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01))  # type: ignore[arg-type]
     else:
-        raise ValueError(f"optimizer must be 'lbfgs' or 'adam', got '{optimizer}'")
+        raise ValueError(f"optimizer must be 'lbfgs', 'adam' or 'newton', got '{optimizer}'")
     evaluate = optax.value_and_grad_from_state(objective) if optimizer == "lbfgs" else _plain(objective)
 
     def going(state: _State) -> jax.Array:

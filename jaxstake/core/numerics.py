@@ -7,6 +7,7 @@ Each selects a harmless argument first and the result second (a double `where`),
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -105,3 +106,45 @@ def _keep_where_jvp(otherwise: float, primals: Any, tangents: Any) -> tuple[jax.
     condition, value = primals
     factor = jnp.sqrt(jnp.where(condition, 1.0, otherwise))
     return value * factor, tangents[1] * factor
+
+
+def expm1_ratio(x: Scalar) -> jax.Array:
+    """`(exp(x) - 1) / x`, and 1 at 0, with all derivatives; infinity stays so.
+
+    Example:
+        >>> print(f"{expm1_ratio(0.0):.1f} {expm1_ratio(1.0):.4f} {jax.grad(expm1_ratio)(0.0):.2f}")
+        1.0 1.7183 0.50
+    """
+    x = as_float(x)
+    small = jnp.abs(x) < _SMALL
+    away = jnp.where(small, 1.0, x)
+    near = jnp.where(small, x, 0.0)
+    return jnp.where(small, _series(near, _EXPM1_TERMS), jnp.expm1(away) / away)
+
+
+def log1p_ratio(x: Scalar) -> jax.Array:
+    """`ln(1 + x) / x` for x > -1, and 1 at 0, with all derivatives.
+
+    Example:
+        >>> print(f"{log1p_ratio(0.0):.1f} {log1p_ratio(1.0):.4f} {jax.grad(log1p_ratio)(0.0):.2f}")
+        1.0 0.6931 -0.50
+    """
+    x = as_float(x)
+    small = jnp.abs(x) < _SMALL
+    away = jnp.where(small, 1.0, x)
+    near = jnp.where(small, x, 0.0)
+    return jnp.where(small, _series(near, _LOG1P_TERMS), jnp.log1p(away) / away)
+
+
+_SMALL = 0.02
+"""Below it a series of nine terms is exact in double precision, and so are its first derivatives."""
+_EXPM1_TERMS = tuple(1.0 / math.factorial(k + 1) for k in range(9))
+_LOG1P_TERMS = tuple((-1.0) ** k / (k + 1) for k in range(9))
+
+
+def _series(x: jax.Array, terms: tuple[float, ...]) -> jax.Array:
+    """A polynomial by Horner's rule, lowest term first."""
+    total = jnp.full_like(x, terms[-1])
+    for term in reversed(terms[:-1]):
+        total = total * x + term
+    return total

@@ -230,7 +230,7 @@ def test_a_restart_that_fails_does_not_win():
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"restarts": 0}, "restarts must be at least 1, got 0"),
         ({"spread": -1.0}, "spread must be at least 0, got -1"),
-        ({"optimizer": "newton"}, "optimizer must be 'lbfgs' or 'adam', got 'newton'"),
+        ({"optimizer": "sgd"}, "optimizer must be 'lbfgs', 'adam' or 'newton', got 'sgd'"),
         ({"initial": [1.0, 2.0]}, "initial must be a container"),
     ],
 )
