@@ -138,7 +138,7 @@ def _(distribution: Empirical, *, value: Scalar) -> Scalar:
 @limited_mean.register
 def _(distribution: Empirical, *, value: Scalar) -> Scalar:
     value = as_float(value)
-    chance = cdf(distribution, value=value)
+    chance = as_float(cdf(distribution, value=value))
     limited = _below(distribution, chance) + value * survival(distribution, value=value)
     return jnp.where(value <= 0, value, limited)
 
@@ -163,4 +163,4 @@ def _(distribution: Empirical, *, level: Scalar) -> Scalar:
 @sample.register
 def _(distribution: Empirical, *, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
     dtype = jnp.result_type(distribution.value_eth, float)
-    return quantile(distribution, level=jax.random.uniform(key, shape, dtype))
+    return as_float(quantile(distribution, level=jax.random.uniform(key, shape, dtype)))

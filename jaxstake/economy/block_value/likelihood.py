@@ -42,9 +42,8 @@ def log_likelihood(distribution: Any, payments_eth: jax.Array, *, censoring: jax
         [-0.693, -0.919, -0.693]
     """
     payments = as_float(payments_eth)
-    exact = log_density(distribution, value=payments)
     if censoring is None:
-        return exact
+        return as_float(log_density(distribution, value=payments))
     below, above = censoring == Censoring.AT_MOST, censoring == Censoring.MORE_THAN
     at_most = log_cdf(distribution, value=jnp.where(below, payments, 1.0))
     more = log_survival(distribution, value=jnp.where(above, payments, 1.0))
