@@ -53,7 +53,7 @@ class Fit:
     """A fit: the best restart, what is known about its parameters, and all restarts.
 
     A standard error is NaN for a parameter that is not identified or at a bound. `covariance` is in the order of
-    `jaxstake.core.leaves.names(parameters)`.
+    `jax.tree.leaves(parameters)`: that of a container's fields, of a mapping's sorted keys.
     """
 
     parameters: Any = leaf(meaning="of the best restart")
@@ -272,18 +272,16 @@ def _solve(
 
 
 def _domains(initial: Any, bounds: Mapping[str, Domain]) -> tuple[Domain, ...]:
-    """The domain of every leaf, in order, each checked to hold its initial value inside."""
+    """The domain of every leaf, in JAX's order, each checked to hold its initial value inside."""
     values, declared = leaves.as_dict(initial), leaves.domains(initial)
     for name in bounds:
         if name not in values:
             raise ValueError(leaves.unknown_name("parameter", name, list(values)))
-    found = []
-    for name, value in values.items():
-        domain = bounds.get(name, declared.get(name, FINITE))
-        if not bool(jnp.all(jnp.isfinite(to_free(value, domain=domain)))):
-            raise ValueError(f"{name} must begin strictly inside its bounds, {domain.rule}, got {value}")
-        found.append(domain)
-    return tuple(found)
+    found = {name: bounds.get(name, declared.get(name, FINITE)) for name in values}
+    for name, domain in found.items():
+        if not bool(jnp.all(jnp.isfinite(to_free(values[name], domain=domain)))):
+            raise ValueError(f"{name} must begin strictly inside its bounds, {domain.rule}, got {values[name]}")
+    return tuple(jax.tree.leaves(leaves.replace(initial, found)))  # a mapping lists its keys in another order than JAX
 
 
 def _check(initial: Any, *, steps: int, restarts: int, spread: float) -> None:

@@ -27,7 +27,7 @@ from jaxstake.economy.block_value import WithZeros
 
 SUBSAMPLE = 20_000
 """Payments on which the starts are tried."""
-THRESHOLD_LEVELS = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+THRESHOLD_LEVELS = (0.8, 0.85, 0.9, 0.95, 0.98)
 """Levels whose quantiles are tried as the threshold of a Pareto tail."""
 KNOTS = 256
 """Quantiles of the empirical family."""

@@ -54,12 +54,11 @@ def conditional_quantile(link: BaseFeeLink, *, level: Scalar, base_fee_gwei: Sca
         ValueError: a concrete argument is out of range.
 
     Example:
-        >>> link = BaseFeeLink(
-        ...     payment=LogNormal(log_mean=-3.0, log_std=0.9), base_fee_log_mean=3.0, base_fee_log_std=0.7, correlation=0.3
-        ... )
+        >>> payment = LogNormal(log_mean=-3.0, log_std=0.9)
+        >>> link = BaseFeeLink(payment=payment, base_fee_log_mean=3.0, base_fee_log_std=0.7, correlation=0.3)
         >>> calm, busy = (conditional_quantile(link, level=0.5, base_fee_gwei=fee) for fee in (10.0, 100.0))
         >>> print(f"{calm:.4f} {busy:.4f}")
-        0.0381 0.0925
+        0.0380 0.0925
     """
     from jax.scipy.special import ndtri
 

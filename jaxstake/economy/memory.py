@@ -181,15 +181,21 @@ def advance(memory: Memory, state: MemoryState, *, slots: Scalar, key: jax.Array
 
 
 def payment_of(distribution: object, score: jax.Array) -> jax.Array:
-    """The payment behind which a normal number stands: the quantile at `Phi(score)`, ETH."""
-    return as_float(block_value.quantile(distribution, level=ndtr(as_float(score))))
+    """The payment behind which a normal number stands: the quantile at `Phi(score)`, ETH.
+
+    Scores so high that the chance rounds to 1 (8.2, in single precision 5.4) pay the last quantile below it.
+    """
+    level = ndtr(as_float(score))
+    return as_float(
+        block_value.quantile(distribution, level=jnp.clip(level, 0.0, 1.0 - 0.5 * jnp.finfo(level.dtype).eps))
+    )
 
 
 def serial_covariance(distribution: object, *, correlation: Scalar, nodes: int = 96) -> jax.Array:
     """Covariance of two payments whose normal numbers are correlated, ETH^2.
 
-    Equation: `E[g(z1) g(z2)] - mean^2` with g the quantile of Phi(z), by Gauss-Legendre on a square of 16 standard
-    deviations; for a lognormal it is `mean^2 (exp(sigma^2 r) - 1)`. Only for a finite variance; infinite otherwise.
+    Equation: `E[g(z1) g(z2)] - mean^2` with g the quantile of Phi(z), by Gauss-Legendre up to 8 standard deviations
+    (5 in single precision) either way; for a lognormal it is `mean^2 (exp(sigma^2 r) - 1)`. Only for a finite variance; infinite otherwise.
 
     Args:
         distribution: family of block values.
@@ -209,8 +215,9 @@ def serial_covariance(distribution: object, *, correlation: Scalar, nodes: int =
     r = as_float(require_domain("correlation", correlation, PROPER_FRACTION))
     places, weights = np.polynomial.legendre.leggauss(nodes)
     middle = as_float(block_value.mean(distribution))
-    z = jnp.asarray(8.0 * places, middle.dtype)
-    gap = (payment_of(distribution, z) - middle) * jnp.asarray(8.0 * weights, middle.dtype)
+    reach = 8.0 if middle.dtype == jnp.float64 else 5.0
+    z = jnp.asarray(reach * places, middle.dtype)
+    gap = (payment_of(distribution, z) - middle) * jnp.asarray(reach * weights, middle.dtype)
     ratio = z[:, None] ** 2 + z[None, :] ** 2 - 2.0 * r * z[:, None] * z[None, :]
     density = jnp.exp(-0.5 * ratio / (1.0 - r**2)) / (2.0 * jnp.pi * jnp.sqrt(1.0 - r**2))
     found = gap @ density @ gap
@@ -239,7 +246,7 @@ def variance_inflation(
     Example:
         >>> value = block_value.LogNormal(log_mean=-3.0, log_std=0.9)
         >>> print(f"{variance_inflation(value, ar1(0.37), share=0.3, slots=2_629_800):.2f}")
-        1.18
+        1.16
     """
     share = as_float(require_domain("share", share, FRACTION))
     spread, middle = as_float(block_value.variance(distribution)), as_float(block_value.mean(distribution))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -284,3 +285,15 @@ def test_nothing_is_printed_or_warned_on_success(capsys):
         found = fit(rosenbrock, {"x": 0.5, "y": 0.5}, key=KEY, restarts=2)
     assert bool(found.converged)
     assert capsys.readouterr() == ("", "")
+
+
+def test_bounds_follow_their_names_whatever_the_order_of_a_mapping() -> None:
+    def loss(at: Any) -> Any:
+        return (at["wide"] - 4.0) ** 2 + (at["share"] - 0.25) ** 2 + (at["above"] - 2.0) ** 2
+
+    start = {"wide": 3.0, "share": 0.5, "above": 1.5}
+    bounds = {"wide": Domain(2.0, open_low=True), "share": Domain(0.0, 1.0), "above": Domain(1.0, open_low=True)}
+    found = fit(loss, start, key=jax.random.key(0), bounds=bounds, restarts=1)
+    assert {name: round(float(value), 2) for name, value in found.parameters.items()} == {
+        "wide": 4.0, "share": 0.25, "above": 2.0,
+    }  # fmt: skip
