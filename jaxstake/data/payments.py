@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from jaxstake.data import csv_file
 
 COLUMN = "payment_eth"
 
@@ -61,53 +61,42 @@ def read(path: str | os.PathLike[str]) -> Payments:
         ([0.05, nan, 0.0], 1, 1, 1)
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            values = _column(path, csv.reader(file))
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a CSV file: {error}") from error
-    payment_eth = np.array(values, dtype=np.float64)
-    paid, zero = int(np.sum(payment_eth > 0)), int(np.sum(payment_eth == 0))
-    missing = int(np.sum(np.isnan(payment_eth)))
-    return Payments(payment_eth=payment_eth, rows=len(values), paid=paid, zero=zero, missing=missing)
+    with csv_file.opened(path) as reader:
+        places, width = csv_file.header(path, reader, required=(COLUMN,))
+        values: list[float] = []
+        for row in csv_file.rows(path, reader, width):
+            try:
+                values.append(parse(row[places[COLUMN]]))
+            except ValueError as error:
+                raise csv_file.at_line(path, reader, error) from None
+    return from_eth(np.array(values, dtype=np.float64))
 
 
-def _column(path: Path, reader: Iterator[list[str]]) -> list[float]:
-    """The payments, NaN for an empty field."""
-    header = [name.strip() for name in next(reader, [])]
-    if not any(header):
-        raise ValueError(f"{path} is empty; expected a header row with the column {COLUMN}")
-    if header.count(COLUMN) != 1:
-        found = "no" if COLUMN not in header else "more than one"
-        raise ValueError(f"{path} has {found} column {COLUMN}; found: {', '.join(header)}")
-    position, width = header.index(COLUMN), len(header)
-    values: list[float] = []
-    ended = False
-    try:
-        for row in reader:
-            if len(row) == width and not ended:
-                values.append(_payment(row[position]))
-            elif row:
-                raise ValueError("it follows an empty line" if ended else f"{len(row)} fields under {width} columns")
-            elif width == 1:
-                values.append(math.nan)
-            else:
-                ended = True
-    except UnicodeDecodeError:
-        raise
-    except ValueError as error:
-        line = reader.line_num  # type: ignore[attr-defined]
-        raise ValueError(f"{path}, line {line}: {error}") from None
-    if not values:
-        raise ValueError(f"{path} has a header but no rows")
-    return values
+def from_eth(payment_eth: np.ndarray) -> Payments:
+    """Count payments that are in memory.
+
+    Args:
+        payment_eth: [B] ETH, at least 0, NaN where unknown.
+
+    Example:
+        >>> from_eth(np.array([0.05, np.nan])).missing
+        1
+    """
+    return Payments(
+        payment_eth=payment_eth,
+        rows=int(payment_eth.size),
+        paid=int(np.sum(payment_eth > 0)),
+        zero=int(np.sum(payment_eth == 0)),
+        missing=int(np.sum(np.isnan(payment_eth))),
+    )
 
 
-def _payment(text: str) -> float:
+def parse(text: str) -> float:
+    """The payment of a field, ETH; NaN of an empty one.
+
+    Raises:
+        ValueError: not a number, negative or infinite.
+    """
     try:
         value = float(text)
     except ValueError:
