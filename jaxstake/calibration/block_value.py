@@ -1,6 +1,6 @@
 """Fit the families of block values to payments by maximum likelihood, and choose among them.
 
-A large sample is fitted twice: many starts on a subsample, then one descent on all payments from the best of them.
+A large sample is fitted twice: many starts on a subsample, then one descent on all payments from the best.
 Payments of zero become a point mass, unknown ones are counted and left out; both are reported.
 """
 
@@ -25,8 +25,8 @@ from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
 from jaxstake.economy.block_value import WithZeros
 
-SUBSAMPLE = 20_000
-"""Payments on which the starts are tried."""
+AT_ONCE, SUBSAMPLE = 60_000, 20_000
+"""Payments up to which all are fitted at once, and the size of the subsample on which starts are tried beyond that."""
 THRESHOLD_LEVELS = (0.8, 0.85, 0.9, 0.95, 0.98)
 """Levels whose quantiles are tried as the threshold of a Pareto tail."""
 KNOTS = 256
@@ -115,7 +115,7 @@ def fit_family(
     if name == "lognormal" and sample.censoring is None:
         return _closed_log_normal(sample)
     part_key, start_key, last_key = jax.random.split(key, 3)
-    part = sample.subsample(SUBSAMPLE, key=part_key)
+    part = sample if sample.payment_eth.size <= AT_ONCE else sample.subsample(SUBSAMPLE, key=part_key)
     starts = _starts(family, sample, threshold_eth)
     tried = [_descend(family, start, part, start_key, restarts if len(starts) == 1 else 2) for start in starts]
     best = min(range(len(tried)), key=lambda place: _rank(tried[place].loss))

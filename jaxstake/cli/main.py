@@ -13,6 +13,7 @@ from jaxstake.cli.apr import apr_command
 from jaxstake.cli.articles import articles
 from jaxstake.cli.calibrate import calibrate
 from jaxstake.cli.common import BadInputError
+from jaxstake.cli.fit_mev import fit_mev_command
 from jaxstake.cli.report import report_command
 from jaxstake.cli.sensitivity import sensitivity_command
 from jaxstake.cli.sweep import sweep_command
@@ -54,6 +55,7 @@ app.command("sweep")(sweep_command)
 app.command("sensitivity")(sensitivity_command)
 app.command("report")(report_command)
 app.command("warn")(warn_command)
+app.command("fit-mev")(fit_mev_command)
 app.add_typer(articles, name="articles")
 app.add_typer(calibrate, name="calibrate")
 

@@ -60,7 +60,7 @@ def _density(axes: Axes, paid: np.ndarray) -> None:
     axes.stairs(heights, edges, fill=True, color=ACCENT_PALE, label="payments")
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0.0, None)
+    axes.set_ylim(0.0, 1.2 * float(heights.max()))
     _amounts(axes, "payment, ETH")
     axes.set_ylabel("density of its logarithm")
 
@@ -73,7 +73,7 @@ def _tail(axes: Axes, paid: np.ndarray) -> None:
     axes.set_xlim(np.median(paid), 1.3 * paid[-1])
     axes.set_ylim(0.3 / paid.size, 0.7)
     axes.yaxis.set_major_formatter(lambda value, _: percent(value, max(0, int(-np.floor(np.log10(value))) - 2)))
-    _amounts(axes, "payment, ETH, from the median up (dots: payments)")
+    _amounts(axes, "payment, ETH (dots: observed)")
     axes.set_ylabel("share of blocks that pay more")
 
 

@@ -75,7 +75,7 @@ def empirical_of(payments_eth: jax.Array, *, weights: jax.Array | None = None, k
         return Empirical(value_eth=ordered, level=level)
     top = knots // 4
     even = jnp.linspace(0.0, 1.0, knots - top + 1, dtype=level.dtype)[:-1] * level[-top]
-    body = jnp.exp(jnp.interp(even, level, jnp.log(ordered)))
+    body = jnp.exp(jnp.interp(even, level, jnp.log(ordered))).at[0].set(ordered[0])  # not rounded above it
     return Empirical(value_eth=jnp.concatenate([body, ordered[-top:]]), level=jnp.concatenate([even, level[-top:]]))
 
 
