@@ -7,10 +7,11 @@ correlated (a Gaussian copula). With a lognormal payment this is the bivariate l
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr
+from jax.scipy.special import ndtri
 
 from jaxstake.core.checks import require_domain
 from jaxstake.core.domain import FINITE, FRACTION, POSITIVE, Domain
@@ -19,7 +20,7 @@ from jaxstake.core.pytree import branch, leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
 from jaxstake.economy.block_value import LogNormal
-from jaxstake.economy.memory import normal_scores
+from jaxstake.economy.memory import chance_of, normal_scores, payment_of
 
 _CORRELATIONS = Domain(-1.0, 1.0, open_low=True, open_high=True)
 
@@ -28,7 +29,7 @@ _CORRELATIONS = Domain(-1.0, 1.0, open_low=True, open_high=True)
 class BaseFeeLink:
     """Payment and base fee of a block together."""
 
-    payment: LogNormal | object = branch()
+    payment: Any = branch()
     base_fee_log_mean: Scalar = leaf(unit="log gwei", domain=FINITE, meaning="mean of the logarithm of the base fee")
     base_fee_log_std: Scalar = leaf(unit="log gwei", domain=POSITIVE, meaning="its standard deviation")
     correlation: Scalar = leaf(domain=_CORRELATIONS, meaning="of the normal numbers behind payment and base fee")
@@ -60,13 +61,11 @@ def conditional_quantile(link: BaseFeeLink, *, level: Scalar, base_fee_gwei: Sca
         >>> print(f"{calm:.4f} {busy:.4f}")
         0.0380 0.0925
     """
-    from jax.scipy.special import ndtri
-
     level = as_float(require_domain("level", level, FRACTION))
     r = as_float(link.correlation)
     inside = (level > 0) & (level < 1)
     z = r * _fee_score(link, base_fee_gwei) + jnp.sqrt(1.0 - r**2) * ndtri(jnp.where(inside, level, 0.5))
-    return as_float(block_value.quantile(link.payment, level=jnp.where(inside, ndtr(z), level)))
+    return as_float(block_value.quantile(link.payment, level=jnp.where(inside, chance_of(z), level)))
 
 
 def conditional_log_normal(link: BaseFeeLink, *, base_fee_gwei: Scalar) -> LogNormal:
@@ -93,6 +92,7 @@ def log_density(link: BaseFeeLink, *, payment_eth: Scalar, base_fee_gwei: Scalar
 
     Equation: `ln f(payment) + ln g(base fee) + ln c`, with the density of the normal copula
     `ln c = -ln(1 - r^2) / 2 - (r^2 (x^2 + z^2) - 2 r x z) / (2 (1 - r^2))` of the normal numbers x and z.
+    NaN where the payment is not above 0.
 
     Raises:
         ValueError: a concrete base fee is not above 0.
@@ -111,9 +111,8 @@ def sample(link: BaseFeeLink, *, key: jax.Array, shape: tuple[int, ...] = ()) ->
     """Independent blocks: payments, ETH, and base fees, gwei."""
     r = as_float(link.correlation)
     z, other = jax.random.normal(key, (2, *shape), jnp.result_type(r, float))
-    level = ndtr(r * z + jnp.sqrt(1.0 - r**2) * other)
     fee = jnp.exp(link.base_fee_log_mean + link.base_fee_log_std * z)
-    return as_float(block_value.quantile(link.payment, level=level)), fee
+    return payment_of(link.payment, r * z + jnp.sqrt(1.0 - r**2) * other), fee
 
 
 @pytree
@@ -127,7 +126,7 @@ class LinkFit:
     used: Scalar = leaf(meaning="blocks with a payment and a base fee above 0")
 
 
-def fit_link(distribution: object, *, payments_eth: jax.Array, base_fees_gwei: jax.Array) -> LinkFit:
+def fit_link(distribution: Any, *, payments_eth: jax.Array, base_fees_gwei: jax.Array) -> LinkFit:
     """Link a fitted distribution of payments to the base fee, in closed form.
 
     The base fee is fitted by maximum likelihood; the correlation is that of the normal scores, with the error

@@ -8,18 +8,21 @@ AR(1) is the short memory alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
 from jaxstake.core.checks import require_domain
-from jaxstake.core.domain import FRACTION, NON_NEGATIVE, PROPER_FRACTION
-from jaxstake.core.numerics import as_float
+from jaxstake.core.domain import FRACTION, NON_NEGATIVE, PROPER_FRACTION, Domain
+from jaxstake.core.numerics import as_float, safe_sqrt
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
+
+_YEAR = Domain(64.0, open_low=True)
 
 
 @pytree
@@ -59,16 +62,15 @@ def ar1(persistence: Scalar) -> Memory:
 def _shares(memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Variances of level, short memory and noise."""
     level = as_float(memory.level_share)
-    short = (1.0 - level) * memory.short_share
-    return level, short, jnp.maximum(1.0 - level - short, 0.0)
+    return level, (1.0 - level) * memory.short_share, (1.0 - level) * (1.0 - as_float(memory.short_share))
 
 
 def _kept(persistence: Scalar, lag: Scalar) -> jax.Array:
-    """`persistence^lag`, with a finite gradient at a persistence of 0."""
+    """`persistence^lag`; at a persistence of 0 the gradient is that of a whole number of slots, and finite."""
     persistence, lag = as_float(persistence), as_float(lag)
     none = persistence <= 0
     power = jnp.exp(lag * jnp.log(jnp.where(none, 0.5, persistence)))
-    return jnp.where(none, jnp.where(lag == 0, 1.0, 0.0), power)
+    return jnp.where(none, jnp.where(lag == 0, 1.0, jnp.where(lag == 1, persistence, 0.0)), power)
 
 
 def autocorrelation(memory: Memory, *, lag: Scalar) -> jax.Array:
@@ -92,7 +94,7 @@ def autocorrelation(memory: Memory, *, lag: Scalar) -> jax.Array:
     return jnp.where(lag == 0, 1.0, later)
 
 
-def normal_scores(distribution: object, payments_eth: jax.Array) -> jax.Array:
+def normal_scores(distribution: Any, payments_eth: jax.Array) -> jax.Array:
     """The normal number behind each payment, `Phi^-1(F(payment))`; NaN where the payment is not above 0.
 
     Args:
@@ -165,7 +167,11 @@ def advance(memory: Memory, state: MemoryState, *, slots: Scalar, key: jax.Array
         state: before, of any shape.
         slots: slots that pass, >= 0, of the same shape or a scalar.
         key: random key, new style.
+
+    Raises:
+        ValueError: concrete slots are negative.
     """
+    slots = require_domain("slots", slots, NON_NEGATIVE)
     level_size, short_size, noise_size = _shares(memory)
     draws = jax.random.normal(key, (3, *jnp.shape(state.level)), state.level.dtype)
     parts = []
@@ -174,58 +180,73 @@ def advance(memory: Memory, state: MemoryState, *, slots: Scalar, key: jax.Array
         (state.short, memory.short_persistence, draws[1]),
     ):
         keep = _kept(persistence, slots)
-        parts.append(keep * part + jnp.sqrt(jnp.maximum(1.0 - keep**2, 0.0)) * draw)
+        parts.append(keep * part + safe_sqrt(1.0 - keep**2) * draw)
     later = MemoryState(level=parts[0], short=parts[1])
-    score = jnp.sqrt(level_size) * later.level + jnp.sqrt(short_size) * later.short + jnp.sqrt(noise_size) * draws[2]
+    score = safe_sqrt(level_size) * later.level + safe_sqrt(short_size) * later.short + safe_sqrt(noise_size) * draws[2]
     return later, score
 
 
-def payment_of(distribution: object, score: jax.Array) -> jax.Array:
-    """The payment behind which a normal number stands: the quantile at `Phi(score)`, ETH.
-
-    Scores so high that the chance rounds to 1 (8.2, in single precision 5.4) pay the last quantile below it.
-    """
+def chance_of(score: Scalar) -> jax.Array:
+    """`Phi(score)`, but never 1: scores that round to it (from 8.3, in single precision 5.4) have the last below."""
     level = ndtr(as_float(score))
-    return as_float(
-        block_value.quantile(distribution, level=jnp.clip(level, 0.0, 1.0 - 0.5 * jnp.finfo(level.dtype).eps))
-    )
+    return jnp.clip(level, 0.0, 1.0 - 0.5 * jnp.finfo(level.dtype).eps)
 
 
-def serial_covariance(distribution: object, *, correlation: Scalar, nodes: int = 96) -> jax.Array:
+def payment_of(distribution: Any, score: Scalar) -> jax.Array:
+    """The payment behind which a normal number stands: the quantile at `chance_of(score)`, ETH, which is finite."""
+    return as_float(block_value.quantile(distribution, level=chance_of(score)))
+
+
+def serial_covariance(distribution: Any, *, correlation: Scalar, nodes: int = 96) -> jax.Array:
     """Covariance of two payments whose normal numbers are correlated, ETH^2.
 
-    Equation: `E[g(z1) g(z2)] - mean^2` with g the quantile of Phi(z), by Gauss-Legendre up to 8 standard deviations
-    (5 in single precision) either way; for a lognormal it is `mean^2 (exp(sigma^2 r) - 1)`. Only for a finite variance; infinite otherwise.
+    Equation: `sum_(n>=1) r^n c_n^2` with `c_n = E[g(z) He_n(z)] / sqrt(n!)`, g the quantile of Phi(z) and He_n the
+    Hermite polynomials (Mehler's formula). The sum of all c_n^2 is the variance, so that what the terms leave of it
+    goes with the next power. For a lognormal it is `mean^2 (exp(sigma^2 r) - 1)`. Infinite where the variance is.
+
+    The c_n are integrals by Gauss-Legendre up to 8 standard deviations either way (5 in single precision), from which
+    a log standard deviation above 2 (1 in single precision) begins to suffer.
 
     Args:
         distribution: family of block values.
-        correlation: r of the normal numbers, in [0, 1).
-        nodes: nodes of the quadrature per axis.
+        correlation: r of the normal numbers, in [0, 1); any shape.
+        nodes: nodes of the quadrature; half as many terms are summed (a quarter in single precision).
 
     Raises:
         ValueError: a concrete correlation is out of range.
+
+    Source: F. G. Mehler, Journal fuer die reine und angewandte Mathematik 66 (1866) 161-176.
 
     Example:
         >>> value = block_value.LogNormal(log_mean=0.0, log_std=0.5)
         >>> print(f"{serial_covariance(value, correlation=0.4):.4f}")
         0.1350
     """
-    import numpy as np
-
     r = as_float(require_domain("correlation", correlation, PROPER_FRACTION))
+    middle, spread = (as_float(moment(distribution)) for moment in (block_value.mean, block_value.variance))
+    heavy = jnp.isinf(spread)
+    double = middle.dtype == jnp.float64
+    z, basis = _hermite(nodes, 8.0 if double else 5.0, nodes // 2 if double else nodes // 4)
+    gap = payment_of(distribution, jnp.asarray(z, middle.dtype)) - jnp.where(heavy, 0.0, middle)
+    squares = (jnp.asarray(basis, middle.dtype) @ gap) ** 2
+    rest = jnp.where(heavy, 0.0, spread) - jnp.sum(squares)
+    powers = jnp.concatenate([rest[None], squares[::-1], jnp.zeros(1, squares.dtype)])
+    return jnp.where(heavy, jnp.inf, jnp.polyval(powers, r))
+
+
+def _hermite(nodes: int, reach: float, terms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places [nodes], and the weights [terms, nodes] with which a function there has its first Hermite coefficients."""
     places, weights = np.polynomial.legendre.leggauss(nodes)
-    middle = as_float(block_value.mean(distribution))
-    reach = 8.0 if middle.dtype == jnp.float64 else 5.0
-    z = jnp.asarray(reach * places, middle.dtype)
-    gap = (payment_of(distribution, z) - middle) * jnp.asarray(reach * weights, middle.dtype)
-    ratio = z[:, None] ** 2 + z[None, :] ** 2 - 2.0 * r * z[:, None] * z[None, :]
-    density = jnp.exp(-0.5 * ratio / (1.0 - r**2)) / (2.0 * jnp.pi * jnp.sqrt(1.0 - r**2))
-    found = gap @ density @ gap
-    return jnp.where(jnp.isinf(as_float(block_value.variance(distribution))), jnp.inf, found)
+    z = reach * places
+    rows = [reach * weights * np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)]
+    rows.append(z * rows[0])
+    for n in range(1, terms):
+        rows.append((z * rows[n] - np.sqrt(n) * rows[n - 1]) / np.sqrt(n + 1))
+    return z, np.stack(rows[1:])
 
 
 def variance_inflation(
-    distribution: object, memory: Memory, *, share: Scalar, slots: Scalar, lags: int = 160
+    distribution: Any, memory: Memory, *, share: Scalar, slots: Scalar, lags: int = 160
 ) -> jax.Array:
     """By how much memory raises the variance of what an operator's blocks pay in a year: a factor of 1 or more.
 
@@ -238,10 +259,10 @@ def variance_inflation(
         memory: the model.
         share: operator's share of the slots, in [0, 1].
         slots: slots of the year, n, > 64.
-        lags: lags at which the covariance is evaluated.
+        lags: lags beyond 32 at which the covariance is evaluated.
 
     Raises:
-        ValueError: a concrete share is out of range.
+        ValueError: a concrete share or number of slots is out of range.
 
     Example:
         >>> value = block_value.LogNormal(log_mean=-3.0, log_std=0.9)
@@ -249,20 +270,17 @@ def variance_inflation(
         1.16
     """
     share = as_float(require_domain("share", share, FRACTION))
+    slots = as_float(require_domain("slots", slots, _YEAR))
     spread, middle = as_float(block_value.variance(distribution)), as_float(block_value.mean(distribution))
+    heavy = jnp.isinf(spread)
     few = 32
     steps = jnp.linspace(0.0, 1.0, lags, dtype=middle.dtype)
     first = few + 0.5
-    far = first * jnp.exp(steps * jnp.log(as_float(slots) / first))
+    far = first * jnp.exp(steps * jnp.log(slots / first))
     near = jnp.arange(1, few + 1).astype(middle.dtype)
     lag = jnp.concatenate([near, far])
-    covariance = _covariances(distribution)(autocorrelation(memory, lag=lag))
-    weight = (1.0 - lag / slots) * covariance
+    covariance = serial_covariance(distribution, correlation=autocorrelation(memory, lag=lag))
+    weight = (1.0 - lag / slots) * jnp.where(heavy, 0.0, covariance)
     total = jnp.sum(weight[:few]) + jnp.trapezoid(weight[few:] * far, jnp.log(far))
-    heavy = jnp.isinf(spread)
-    ratio = 2.0 * share * total / (jnp.where(heavy, 1.0, spread) + (1.0 - share) * middle**2)
-    return 1.0 + jnp.where(heavy, 0.0, ratio)
-
-
-def _covariances(distribution: object) -> Callable[[jax.Array], jax.Array]:
-    return jax.vmap(lambda r: serial_covariance(distribution, correlation=r, nodes=64))
+    around = jnp.where(heavy, 1.0, spread) + (1.0 - share) * jnp.where(heavy, 0.0, middle) ** 2
+    return 1.0 + 2.0 * share * total / around
