@@ -16,6 +16,7 @@ from benchmarks import (
     dynamics,
     gradient_mean,
     gradient_sweep,
+    luck,
     memory,
     public_sweep,
     queue,
@@ -33,6 +34,7 @@ WORKLOADS = {
     "documents": documents,
     "queue": queue,
     "dynamics": dynamics,
+    "luck": luck,
 }
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -23,9 +24,9 @@ SHELL = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```"
 
 
 def test_every_block_is_found() -> None:
-    assert len(PYTHON) == README.count("```python") == 5
-    assert sum(bool(shown) for _, _, shown in PYTHON) == README.count("```text") == 4
-    assert len(SHELL) == 10
+    assert len(PYTHON) == README.count("```python") == 6
+    assert sum(bool(shown) for _, _, shown in PYTHON) == README.count("```text") == 5
+    assert len(SHELL) == 12
 
 
 @pytest.mark.parametrize(("code", "shown"), [pytest.param(code, shown, id=title) for title, code, shown in PYTHON])
@@ -44,6 +45,9 @@ def test_command_line(command: str, tmp_path: Path) -> None:
     program, *arguments = shlex.split(command)
     assert program == "jaxstake"
     root = str(Path(__file__).parents[1])
+    if "payments.csv" in arguments:
+        values = np.random.default_rng(1).lognormal(-3.0, 0.9, 400)
+        (tmp_path / "payments.csv").write_text("payment_eth\n" + "\n".join(f"{value:.9f}" for value in values) + "\n")
     done = subprocess.run(
         [sys.executable, "-m", "jaxstake", *arguments],
         cwd=tmp_path,

@@ -75,7 +75,7 @@ def newton(objective: Callable[[jax.Array], jax.Array], begin: jax.Array, *, ste
             damping=jnp.where(first, 1e-2, jnp.where(better, 0.1 * state.damping, 4.0 * state.damping + 1e-6)),
             step=state.step + 1,
             refused=jnp.where(better & ~(value == state.loss), 0, state.refused + 1),
-            trace=state.trace.at[state.step].set(keep(value, state.loss)),
+            trace=state.trace.at[state.step].set(jnp.where(first & ~usable, jnp.nan, keep(value, state.loss))),
         )
 
     size, dtype = begin.size, begin.dtype

@@ -263,7 +263,7 @@ def _loss_at(distribution: Any, sample: Payments) -> jax.Array:
 def _ks(distribution: Any, sample: Payments) -> jax.Array:
     payments, weights, censoring = sample.arrays()
     if censoring is not None:
-        weights = (jnp.ones_like(payments) if weights is None else weights) * (censoring == 0)
+        weights = jnp.where(censoring == 0, jnp.ones_like(payments) if weights is None else weights, 0.0)
     return _ks_of(distribution, payments, weights)
 
 

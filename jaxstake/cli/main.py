@@ -14,6 +14,7 @@ from jaxstake.cli.articles import articles
 from jaxstake.cli.calibrate import calibrate
 from jaxstake.cli.common import BadInputError
 from jaxstake.cli.fit_mev import fit_mev_command
+from jaxstake.cli.luck import luck_command
 from jaxstake.cli.report import report_command
 from jaxstake.cli.sensitivity import sensitivity_command
 from jaxstake.cli.sweep import sweep_command
@@ -56,6 +57,7 @@ app.command("sensitivity")(sensitivity_command)
 app.command("report")(report_command)
 app.command("warn")(warn_command)
 app.command("fit-mev")(fit_mev_command)
+app.command("luck")(luck_command)
 app.add_typer(articles, name="articles")
 app.add_typer(calibrate, name="calibrate")
 

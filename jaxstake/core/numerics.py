@@ -116,10 +116,10 @@ def expm1_ratio(x: Scalar) -> jax.Array:
         1.0 1.7183 0.50
     """
     x = as_float(x)
-    small = jnp.abs(x) < _SMALL
-    away = jnp.where(small, 1.0, x)
+    small, endless = jnp.abs(x) < _SMALL, x == jnp.inf
+    away = jnp.where(small | endless, 1.0, x)
     near = jnp.where(small, x, 0.0)
-    return jnp.where(small, _series(near, _EXPM1_TERMS), jnp.expm1(away) / away)
+    return jnp.where(endless, x, jnp.where(small, _series(near, _EXPM1_TERMS), jnp.expm1(away) / away))
 
 
 def log1p_ratio(x: Scalar) -> jax.Array:

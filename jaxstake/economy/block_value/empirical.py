@@ -113,6 +113,7 @@ def _(distribution: Empirical, *, value: Scalar) -> Scalar:
     inside = jnp.where(value <= 0, distribution.value_eth[0], value)
     logs, level = jnp.log(as_float(distribution.value_eth)), as_float(distribution.level)
     chance = jnp.interp(jnp.log(inside), logs, level, left=0.0, right=1.0)
+    chance = jnp.where(value >= distribution.value_eth[-1], 1.0, chance)  # a step there is missed otherwise
     return jnp.where(value <= 0, 0.0, chance)
 
 
@@ -139,7 +140,8 @@ def _(distribution: Empirical, *, value: Scalar) -> Scalar:
 def _(distribution: Empirical, *, value: Scalar) -> Scalar:
     value = as_float(value)
     chance = as_float(cdf(distribution, value=value))
-    limited = _below(distribution, chance) + value * survival(distribution, value=value)
+    rest = jnp.where(chance < 1.0, value * survival(distribution, value=value), 0.0)  # an infinite value may come
+    limited = _below(distribution, chance) + rest
     return jnp.where(value <= 0, value, limited)
 
 

@@ -111,7 +111,8 @@ def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     outside = value <= 0
     inside = jnp.where(outside, 1.0, value)
     z = _standardised(distribution, inside)
-    limited = mean(distribution) * ndtr(z - distribution.log_std) + inside * ndtr(-z)
+    rest = jnp.where(jnp.isinf(inside), 0.0, inside * ndtr(-z))
+    limited = mean(distribution) * ndtr(z - distribution.log_std) + rest
     return jnp.where(outside, value, limited)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -62,9 +63,11 @@ def _log_body(distribution: LogNormalPareto) -> jax.Array:
 
 def _time(distribution: LogNormalPareto, value: jax.Array) -> jax.Array:
     """`-ln P(X > value | tail) = ln(1 + xi y / beta) / xi` of the excess y; infinite past the end of a short tail."""
-    y = (value - distribution.threshold_eth) / distribution.tail_scale_eth
+    endless = jnp.isinf(value)
+    excess = jnp.where(endless, distribution.threshold_eth, value) - distribution.threshold_eth
+    y = excess / distribution.tail_scale_eth
     growth = distribution.tail_shape * y
-    ended = growth <= -1.0
+    ended = endless | (growth <= -1.0)
     return jnp.where(ended, jnp.inf, y * log1p_ratio(jnp.where(ended, 0.0, growth)))
 
 
@@ -139,7 +142,7 @@ def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     outside, body, low, high = _split(distribution, value)
     share = as_float(distribution.tail_share)
     below = safe_log(1.0 - share, at_zero=-jnp.inf) + log_ndtr(_z(distribution, low)) - _log_body(distribution)
-    beyond = jnp.log1p(-share * jnp.exp(-_time(distribution, high)))
+    beyond = jnp.log1p(-jnp.where(body, 0.0, share * jnp.exp(-_time(distribution, high))))
     return jnp.where(outside, -jnp.inf, jnp.where(body, below, beyond))
 
 
@@ -200,8 +203,10 @@ def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     time = _time(distribution, high)
     ended = jnp.isinf(time)
     lasting = jnp.where(ended, 1.0, time)
-    bend = distribution.tail_shape - 1.0
-    excess = distribution.tail_scale_eth * jnp.where(ended, -1.0 / bend, lasting * expm1_ratio(bend * lasting))
+    bend = as_float(distribution.tail_shape) - 1.0
+    finite = bend < 0
+    whole = jnp.where(finite, -1.0 / jnp.where(finite, bend, -1.0), jnp.inf)
+    excess = distribution.tail_scale_eth * jnp.where(ended, whole, lasting * expm1_ratio(bend * lasting))
     beyond = (1.0 - share) * _body_moment(distribution, 1) + share * (distribution.threshold_eth + excess)
     return jnp.where(outside, as_float(value), jnp.where(body, below, beyond))
 
@@ -215,7 +220,8 @@ def _(distribution: LogNormalPareto, *, level: Scalar) -> Scalar:
     exists = shape < 1.0
     excess = jnp.where(body, 0.0, at - distribution.threshold_eth)
     further = (distribution.tail_scale_eth + shape * excess) / jnp.where(exists, 1.0 - shape, 1.0)
-    inside = at + (_moment(distribution, 1) - limited_mean(distribution, value=at)) / (1.0 - level)
+    tame = dataclasses.replace(distribution, tail_shape=jnp.where(exists, shape, 0.0))  # no infinity to differentiate
+    inside = at + (_moment(tame, 1) - limited_mean(tame, value=at)) / (1.0 - level)
     return jnp.where(exists, jnp.where(body, inside, at + further), jnp.inf)
 
 

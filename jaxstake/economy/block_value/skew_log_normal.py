@@ -109,7 +109,8 @@ def _(distribution: SkewLogNormal, *, value: Scalar) -> Scalar:
     delta, scale = _delta(distribution), distribution.log_scale
     whole = 2.0 * jnp.exp(distribution.log_location + 0.5 * as_float(scale) ** 2)
     below = whole * bivariate_normal_cdf(z - scale, delta * scale, correlation=-delta)
-    limited = below + inside * survival(distribution, value=inside)
+    rest = jnp.where(jnp.isinf(inside), 0.0, inside * survival(distribution, value=inside))
+    limited = below + rest
     return jnp.where(outside, as_float(value), limited)
 
 
