@@ -8,9 +8,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxstake.beacon.integers import NEVER, count, integer_squareroot, masked_sum
+from jaxstake.beacon.integers import NEVER, count, integer_squareroot, masked_sum, sums
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
+from jaxstake.core.pytree import leaf, pytree
 
 SOURCE, TARGET, HEAD = range(3)
 """Flag indices of participation (Altair)."""
@@ -65,14 +66,37 @@ def get_unslashed_participating_indices(
     return is_active_validator(state, epoch) & has_flag(participation, flag_index) & ~state.slashed
 
 
-def get_total_balance(rules: Rules, state: BeaconState, members: jax.Array) -> jax.Array:
-    """Effective balance of the validators of a mask [V], at least one increment, Gwei (phase 0)."""
-    return jnp.maximum(masked_sum(state.effective_balance, members), rules.effective_balance_increment_gwei)
+def get_total_balances(rules: Rules, state: BeaconState, *members: jax.Array) -> tuple[jax.Array, ...]:
+    """`get_total_balance` of several masks [V]: effective balance, at least one increment, Gwei (phase 0)."""
+    totals = sums(*(jnp.where(mask, state.effective_balance, 0) for mask in members))
+    return tuple(jnp.maximum(total, rules.effective_balance_increment_gwei) for total in totals)
+
+
+@pytree
+class EpochBalances:
+    """The five totals that the accounting of an epoch needs, Gwei, at least one increment each."""
+
+    total_active: jax.Array = leaf(unit="Gwei")
+    participating: tuple[jax.Array, ...] = leaf(unit="Gwei", meaning="source, target, head of the previous epoch")
+    current_target: jax.Array = leaf(unit="Gwei")
+
+
+def get_epoch_balances(rules: Rules, state: BeaconState) -> EpochBalances:
+    """The total active balance and who holds which flag, in one pass; every step that needs one asks for all.
+
+    Source: `get_total_active_balance` (phase 0), `get_total_balance` of `get_unslashed_participating_indices` (Altair).
+    """
+    active = is_active_validator(state, get_current_epoch(rules, state))
+    previous = [get_unslashed_participating_indices(rules, state, flag) for flag in (SOURCE, TARGET, HEAD)]
+    current = get_unslashed_participating_indices(rules, state, TARGET, current=True)
+    total, *participating, current_target = get_total_balances(rules, state, active, *previous, current)
+    return EpochBalances(total_active=total, participating=tuple(participating), current_target=current_target)
 
 
 def get_total_active_balance(rules: Rules, state: BeaconState) -> jax.Array:
     """Effective balance of all active validators, at least one increment, Gwei (phase 0)."""
-    return get_total_balance(rules, state, is_active_validator(state, get_current_epoch(rules, state)))
+    active = is_active_validator(state, get_current_epoch(rules, state))
+    return jnp.maximum(masked_sum(state.effective_balance, active), rules.effective_balance_increment_gwei)
 
 
 def get_active_validator_count(rules: Rules, state: BeaconState) -> jax.Array:

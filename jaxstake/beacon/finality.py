@@ -7,14 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxstake.beacon.accessors import (
-    TARGET,
-    get_current_epoch,
-    get_previous_epoch,
-    get_total_active_balance,
-    get_total_balance,
-    get_unslashed_participating_indices,
-)
+from jaxstake.beacon.accessors import TARGET, get_current_epoch, get_epoch_balances, get_previous_epoch
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
 
@@ -24,12 +17,13 @@ def process_justification_and_finalization(rules: Rules, state: BeaconState) -> 
 
     Source: `process_justification_and_finalization` (Altair).
     """
+    balances = get_epoch_balances(rules, state)
     new = weigh_justification_and_finalization(
         rules,
         state,
-        total_active_balance=get_total_active_balance(rules, state),
-        previous_epoch_target_balance=_target_balance(rules, state, current=False),
-        current_epoch_target_balance=_target_balance(rules, state, current=True),
+        total_active_balance=balances.total_active,
+        previous_epoch_target_balance=balances.participating[TARGET],
+        current_epoch_target_balance=balances.current_target,
     )
     early = get_current_epoch(rules, state) <= 1
     names = ("justification_bits", "previous_justified_epoch", "current_justified_epoch", "finalized_epoch")
@@ -74,7 +68,3 @@ def weigh_justification_and_finalization(
         current_justified_epoch=justified,
         finalized_epoch=finalized,
     )
-
-
-def _target_balance(rules: Rules, state: BeaconState, *, current: bool) -> jax.Array:
-    return get_total_balance(rules, state, get_unslashed_participating_indices(rules, state, TARGET, current=current))

@@ -139,24 +139,23 @@ def _apply_deposits(
     same = (keys[None, :] == keys[:, None]) & unknown[None, :] & unknown[:, None]
     founder = jnp.argmax(same, axis=1)  # the first deposit of the same key
     creates = unknown & (founder == jnp.arange(keys.shape[0]))
-    new_row = state.n_validators.astype(jnp.int64) + jnp.cumsum(creates, dtype=jnp.int64) - 1
-    row = jnp.where(unknown, new_row[founder], index)
-    balances = state.balances.at[jnp.where(applied, row, rows)].add(head["amount"], mode="drop")
-    state = dataclasses.replace(state, balances=balances)
-
-    def register() -> BeaconState:
-        place = jnp.where(creates, new_row, rows)
-        increment = rules.effective_balance_increment_gwei
-        most = get_max_effective_balance(rules, head["cred_prefix"])
-        effective = jnp.minimum(head["amount"] // increment * increment, most)
-        total = state.n_validators + jnp.sum(creates, dtype=jnp.uint64)
-        return dataclasses.replace(
-            state,
-            effective_balance=state.effective_balance.at[place].set(effective, mode="drop"),
-            cred_prefix=state.cred_prefix.at[place].set(head["cred_prefix"], mode="drop"),
-            pubkey_id=state.pubkey_id.at[place].set(keys, mode="drop"),
-            n_validators=jnp.minimum(total, rows),
-            overflowed=state.overflowed | (total > rows),
-        )
-
-    return jax.lax.cond(jnp.any(creates), register, lambda: state)
+    rank = jnp.cumsum(creates, dtype=jnp.int64) - 1
+    n, created = state.n_validators.astype(jnp.int64), rank[-1] + 1
+    row = jnp.where(unknown, n + rank[founder], index)
+    new_row = jnp.where(creates, n + rank, rows)
+    increment = rules.effective_balance_increment_gwei
+    most = get_max_effective_balance(rules, head["cred_prefix"])
+    effective = jnp.minimum(head["amount"] // increment * increment, most)
+    # New rows are next to each other, so that the whole array can be rewritten in a pass that XLA joins with others.
+    by_rank = jnp.zeros_like(effective).at[jnp.where(creates, rank, rows)].set(effective, mode="drop")
+    place = jnp.arange(rows, dtype=jnp.int64) - n
+    is_new = (place >= 0) & (place < created)
+    return dataclasses.replace(
+        state,
+        balances=state.balances.at[jnp.where(applied, row, rows)].add(head["amount"], mode="drop"),
+        effective_balance=jnp.where(is_new, by_rank.at[place].get(mode="clip"), state.effective_balance),
+        cred_prefix=state.cred_prefix.at[new_row].set(head["cred_prefix"], mode="drop"),
+        pubkey_id=state.pubkey_id.at[new_row].set(keys, mode="drop"),
+        n_validators=jnp.minimum(n + created, rows).astype(jnp.uint64),
+        overflowed=state.overflowed | (n + created > rows),
+    )

@@ -62,7 +62,7 @@ def initiate_validator_exits(rules: Rules, state: BeaconState, leaving: jax.Arra
     """
     new = leaving & (state.exit_epoch == NEVER)
     queue = _exits_by_balance if has_balance_queues(rules) else _exits_by_count
-    return jax.lax.cond(jnp.any(new), lambda: queue(rules, state, new), lambda: state)
+    return jax.lax.cond(count(new) > 0, lambda: queue(rules, state, new), lambda: state)
 
 
 def initiate_validator_exit(rules: Rules, state: BeaconState, index: jax.Array) -> BeaconState:
