@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks import (
     documents,
     dynamics,
+    epoch,
     gradient_mean,
     gradient_sweep,
     memory,
@@ -33,6 +34,7 @@ WORKLOADS = {
     "documents": documents,
     "queue": queue,
     "dynamics": dynamics,
+    "epoch": epoch,
 }
 
 

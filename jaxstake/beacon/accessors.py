@@ -93,6 +93,11 @@ def get_epoch_balances(rules: Rules, state: BeaconState) -> EpochBalances:
     return EpochBalances(total_active=total, participating=tuple(participating), current_target=current_target)
 
 
+def total_active_of(rules: Rules, state: BeaconState, balances: EpochBalances | None) -> jax.Array:
+    """The total active balance, from the totals of the epoch if they are at hand."""
+    return get_total_active_balance(rules, state) if balances is None else balances.total_active
+
+
 def get_total_active_balance(rules: Rules, state: BeaconState) -> jax.Array:
     """Effective balance of all active validators, at least one increment, Gwei (phase 0)."""
     active = is_active_validator(state, get_current_epoch(rules, state))

@@ -7,17 +7,19 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxstake.beacon.accessors import TARGET, get_current_epoch, get_epoch_balances, get_previous_epoch
+from jaxstake.beacon.accessors import TARGET, EpochBalances, get_current_epoch, get_epoch_balances, get_previous_epoch
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
 
 
-def process_justification_and_finalization(rules: Rules, state: BeaconState) -> BeaconState:
+def process_justification_and_finalization(
+    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
+) -> BeaconState:
     """Justify the epochs whose target two thirds of the stake attested, and finalize; not in the first two epochs.
 
     Source: `process_justification_and_finalization` (Altair).
     """
-    balances = get_epoch_balances(rules, state)
+    balances = get_epoch_balances(rules, state) if balances is None else balances
     new = weigh_justification_and_finalization(
         rules,
         state,

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.beacon import queues
-from jaxstake.beacon.accessors import get_current_epoch, get_max_effective_balance, get_total_active_balance
+from jaxstake.beacon.accessors import EpochBalances, get_current_epoch, get_max_effective_balance, total_active_of
 from jaxstake.beacon.churn import get_activation_churn_limit
 from jaxstake.beacon.integers import NEVER, first
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState, BuilderPendingPayments
 
 
-def process_pending_deposits(rules: Rules, state: BeaconState) -> BeaconState:
+def process_pending_deposits(rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None) -> BeaconState:
     """Credit the deposits at the head of the queue that finality and churn let in; new keys create validators.
 
     At most 16 deposits are looked at. Which of them are reached follows from cumulative sums, without a loop: deposits
@@ -34,7 +34,7 @@ def process_pending_deposits(rules: Rules, state: BeaconState) -> BeaconState:
     postponed = ~withdrawn & (exit_epoch != NEVER)
     consumes = ~withdrawn & ~postponed
 
-    total = get_total_active_balance(rules, state)
+    total = total_active_of(rules, state, balances)
     available = state.deposit_balance_to_consume + get_activation_churn_limit(rules, total_active_balance=total)
     spent = jnp.cumsum(jnp.where(consumes, head["amount"], 0), dtype=jnp.uint64)
     held = head["slot"] > state.finalized_epoch * rules.slots_per_epoch
@@ -87,13 +87,15 @@ def get_builder_payment_quorum_threshold(rules: Rules, *, total_active_balance: 
     return per_slot * rules.builder_payment_threshold_numerator // rules.builder_payment_threshold_denominator
 
 
-def process_builder_pending_payments(rules: Rules, state: BeaconState) -> BeaconState:
+def process_builder_pending_payments(
+    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
+) -> BeaconState:
     """Queue the payments of the previous epoch that reached the quorum, and move the window on by an epoch.
 
     Source: `process_builder_pending_payments` (Gloas).
     """
     payments, slots = state.builder_pending_payments, rules.slots_per_epoch
-    total = get_total_active_balance(rules, state)
+    total = total_active_of(rules, state, balances)
     quorum = get_builder_payment_quorum_threshold(rules, total_active_balance=total)
     columns = {field.name: getattr(payments, field.name) for field in dataclasses.fields(payments)}
     old = {name: columns[name][:slots] for name in ("amount", "builder_index")}
@@ -146,14 +148,10 @@ def _apply_deposits(
     increment = rules.effective_balance_increment_gwei
     most = get_max_effective_balance(rules, head["cred_prefix"])
     effective = jnp.minimum(head["amount"] // increment * increment, most)
-    # New rows are next to each other, so that the whole array can be rewritten in a pass that XLA joins with others.
-    by_rank = jnp.zeros_like(effective).at[jnp.where(creates, rank, rows)].set(effective, mode="drop")
-    place = jnp.arange(rows, dtype=jnp.int64) - n
-    is_new = (place >= 0) & (place < created)
     return dataclasses.replace(
         state,
         balances=state.balances.at[jnp.where(applied, row, rows)].add(head["amount"], mode="drop"),
-        effective_balance=jnp.where(is_new, by_rank.at[place].get(mode="clip"), state.effective_balance),
+        effective_balance=state.effective_balance.at[new_row].set(effective, mode="drop"),
         cred_prefix=state.cred_prefix.at[new_row].set(head["cred_prefix"], mode="drop"),
         pubkey_id=state.pubkey_id.at[new_row].set(keys, mode="drop"),
         n_validators=jnp.minimum(n + created, rows).astype(jnp.uint64),

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.beacon.accessors import (
+    EpochBalances,
     compute_activation_exit_epoch,
     get_active_validator_count,
     get_current_epoch,
     get_max_effective_balance,
-    get_total_active_balance,
     increments,
     is_active_validator,
     is_eligible_for_activation,
     is_eligible_for_activation_queue,
+    total_active_of,
 )
 from jaxstake.beacon.churn import (
     compute_exit_epochs_and_update_churn,
@@ -87,7 +88,7 @@ def initiate_validator_exit(rules: Rules, state: BeaconState, index: jax.Array) 
     )
 
 
-def process_slashings(rules: Rules, state: BeaconState) -> BeaconState:
+def process_slashings(rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None) -> BeaconState:
     """The correlation penalty, half a slashings vector before a slashed validator may withdraw.
 
     With S all slashed in the window, k the multiplier, T the total: to Deneb `m min(kS, T) // T` whole increments;
@@ -95,7 +96,7 @@ def process_slashings(rules: Rules, state: BeaconState) -> BeaconState:
 
     Source: `process_slashings` (phase 0, Altair, Bellatrix, Electra).
     """
-    total, increment = get_total_active_balance(rules, state), rules.effective_balance_increment_gwei
+    total, increment = total_active_of(rules, state, balances), rules.effective_balance_increment_gwei
     slashed = jnp.sum(state.slashings, dtype=jnp.uint64)
     adjusted = jnp.minimum(slashed * rules.proportional_slashing_multiplier, total)
     if has_balance_queues(rules):

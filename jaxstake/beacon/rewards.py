@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxstake.beacon.accessors import (
     HEAD,
     TARGET,
+    EpochBalances,
     get_base_reward_per_increment,
     get_current_epoch,
     get_eligible_validator_indices,
@@ -45,11 +46,10 @@ def by_increments(rules: Rules) -> jax.Array:
 
 def look_up(rules: Rules, state: BeaconState, table: jax.Array) -> jax.Array:
     """Each validator's entry [V] of a table over `by_increments`."""
-    stored = jax.lax.optimization_barrier(table)  # else each look-up works out its entry
-    return stored.at[increments(rules, state).astype(jnp.int32)].get(mode="clip")
+    return table.at[increments(rules, state).astype(jnp.int32)].get(mode="clip")
 
 
-def flag_tables(rules: Rules, state: BeaconState) -> list[Deltas]:
+def flag_tables(rules: Rules, state: BeaconState, balances: EpochBalances) -> list[Deltas]:
     """Reward for holding and penalty for missing each flag, Gwei, over `by_increments` [M] each.
 
     With base reward b, weight w, P the increments that hold the flag and A all active ones: `b w P // (64 A)`, or
@@ -57,8 +57,7 @@ def flag_tables(rules: Rules, state: BeaconState) -> list[Deltas]:
 
     Source: `get_flag_index_deltas` (Altair).
     """
-    balances, increment = get_epoch_balances(rules, state), rules.effective_balance_increment_gwei
-    total = balances.total_active
+    total, increment = balances.total_active, rules.effective_balance_increment_gwei
     base = by_increments(rules) * get_base_reward_per_increment(rules, total_active_balance=total)
     leak, none = is_in_inactivity_leak(rules, state), jnp.zeros_like(base)
     tables = []
@@ -75,7 +74,7 @@ def get_flag_index_deltas(rules: Rules, state: BeaconState, flag_index: int) -> 
 
     Source: `get_flag_index_deltas` (Altair).
     """
-    reward, penalty = flag_tables(rules, state)[flag_index]
+    reward, penalty = flag_tables(rules, state, get_epoch_balances(rules, state))[flag_index]
     participating = get_unslashed_participating_indices(rules, state, flag_index)
     eligible = get_eligible_validator_indices(rules, state)
     return (
@@ -98,12 +97,20 @@ def get_inactivity_penalty_deltas(rules: Rules, state: BeaconState) -> Deltas:
     return jnp.zeros_like(penalty), jnp.where(missed, penalty, 0)
 
 
-def process_rewards_and_penalties(rules: Rules, state: BeaconState) -> BeaconState:
+def process_rewards_and_penalties(
+    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
+) -> BeaconState:
     """The four pairs of rewards and penalties, one after another, each stopping at a balance of zero.
 
     Source: `process_rewards_and_penalties` (Altair).
     """
-    change, floor = _maps_by_flags(flag_tables(rules, state))
+    balances = get_epoch_balances(rules, state) if balances is None else balances
+    most, not_genesis = by_increments(rules).shape[0], get_current_epoch(rules, state) != 0
+    nothing = jnp.zeros(most * 8, jnp.uint64)
+    # A branch is also what keeps XLA from working out the entries of the tables anew for every validator.
+    change, floor = jax.lax.cond(
+        not_genesis, lambda: _maps_by_flags(flag_tables(rules, state, balances)), lambda: (nothing, nothing)
+    )
     counts = is_active_validator(state, get_previous_epoch(rules, state)) & ~state.slashed
     held = jnp.where(counts, state.previous_epoch_participation & 7, 0).astype(jnp.int32)
     place = increments(rules, state).astype(jnp.int32) * 8 + held
@@ -111,10 +118,10 @@ def process_rewards_and_penalties(rules: Rules, state: BeaconState) -> BeaconSta
     moved = state.balances + change
     negative = (change >> 63 != 0) & (moved > state.balances)  # a loss beyond the balance wraps around
     rewarded = jnp.where(negative, floor, jnp.maximum(moved, floor))
-    eligible = get_eligible_validator_indices(rules, state) & (get_current_epoch(rules, state) != 0)
+    eligible = get_eligible_validator_indices(rules, state) & not_genesis
     _, inactivity = get_inactivity_penalty_deltas(rules, state)
-    balances = jnp.where(eligible, saturating_subtract(rewarded, inactivity), state.balances)
-    return dataclasses.replace(state, balances=balances)
+    after = jnp.where(eligible, saturating_subtract(rewarded, inactivity), state.balances)
+    return dataclasses.replace(state, balances=after)
 
 
 def process_inactivity_updates(rules: Rules, state: BeaconState) -> BeaconState:
@@ -140,4 +147,4 @@ def _maps_by_flags(tables: list[Deltas]) -> tuple[jax.Array, jax.Array]:
         gain, loss = jnp.where(holds, reward[:, None], 0), jnp.where(holds, 0, penalty[:, None])
         change = change + gain - loss
         floor = saturating_subtract(floor + gain, loss)
-    return jax.lax.optimization_barrier((change.ravel(), floor.ravel()))  # else each look-up works out its entry
+    return change.ravel(), floor.ravel()
