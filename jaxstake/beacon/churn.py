@@ -88,7 +88,7 @@ def place_in_queue(
 
     Returns:
         Epochs [K], the head of the queue and what is left in it. Without churn a request that does not fit is never
-        placed, as are all after it, and the queue is left as it was.
+        placed, and the queue stays as it was; requests must then come one at a time.
 
     Source: `compute_exit_epoch_and_update_churn`, `compute_consolidation_epoch_and_update_churn` (Electra).
     """

@@ -368,6 +368,9 @@ def check_queue_runs(golden: Golden) -> None:
             "consolidation_balance_to_consume": merge_left,
         }
         found.append(queue_run(golden.rules, network(golden.rules, int(total), rows, scalars), amounts))
+    for name in ("consolidation_epoch", "consolidation_balance_to_consume"):
+        stacked = np.stack([row[name] for row in found])
+        golden.check("compute_consolidation_epoch_and_update_churn", f"exitq.{name}", stacked)
     golden.check_rows("compute_exit_epoch_and_update_churn", "exitq", found)
 
 
