@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks import (
     documents,
     dynamics,
+    epoch,
     gradient_mean,
     gradient_sweep,
     luck,
@@ -35,6 +36,7 @@ WORKLOADS = {
     "queue": queue,
     "dynamics": dynamics,
     "luck": luck,
+    "epoch": epoch,
 }
 
 
