@@ -201,10 +201,13 @@ def _sweep(count: int, points: int) -> list[Task]:
     def median(one: Scenario) -> Any:
         return risk.quantile(risk.return_distribution(one, points=points, beyond=BEYOND), level=0.5)
 
-    def ours(_: int) -> Any:
-        with jax.enable_x64(True):
-            many = leaves.replace(scenario(), {"network.total_stake_eth": jnp.asarray(stakes)})
-            return jax.block_until_ready(risk.sweep_scenarios(median, many))
+    def ours(double: bool) -> Any:
+        def run(_: int) -> Any:
+            with jax.enable_x64(double):
+                many = leaves.replace(scenario(), {"network.total_stake_eth": jnp.asarray(stakes, float)})
+                return jax.block_until_ready(risk.sweep_scenarios(median, many))
+
+        return run
 
     few = stakes[:: max(1, count // 20)]
     with jax.enable_x64(True):
@@ -217,6 +220,7 @@ def _sweep(count: int, points: int) -> list[Task]:
         return [np.searchsorted(np.cumsum(numpy_mass(law, points, step)), 0.5) for law in numbers]
 
     return [
-        Task(work, "jaxstake, batches", count, 0, ours),
+        Task(work, "jaxstake, double precision", count, 0, ours(True)),
+        Task(work, "jaxstake, float32", count, 0, ours(False)),
         Task(work, "NumPy and SciPy, a loop", len(few), 0, theirs),
     ]

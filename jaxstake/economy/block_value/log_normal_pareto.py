@@ -127,7 +127,7 @@ def _(distribution: LogNormalPareto) -> Scalar:
 def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     outside, body, low, high = _split(distribution, value)
     share = as_float(distribution.tail_share)
-    below = (1.0 - share) * jnp.exp(log_ndtr(_z(distribution, low)) - _log_body(distribution))
+    below = (1.0 - share) * ndtr(_z(distribution, low)) / ndtr(_z(distribution, distribution.threshold_eth))
     beyond = 1.0 - share * jnp.exp(-_time(distribution, high))
     return jnp.where(outside, 0.0, jnp.where(body, below, beyond))
 
@@ -198,8 +198,10 @@ def _beyond(distribution: LogNormalPareto, time: jax.Array) -> jax.Array:
 def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     outside, body, low, high = _split(distribution, value)
     share, sigma = as_float(distribution.tail_share), as_float(distribution.log_std)
-    part = distribution.log_mean + 0.5 * sigma**2 + log_ndtr(_z(distribution, low) - sigma) - _log_body(distribution)
-    below = (1.0 - share) * jnp.exp(part) + low * survival(distribution, value=low)
+    z, body_mass = _z(distribution, low), ndtr(_z(distribution, distribution.threshold_eth))
+    whole_mean = jnp.exp(distribution.log_mean + 0.5 * sigma**2)
+    above = share + (1.0 - share) * (1.0 - ndtr(z) / body_mass)
+    below = (1.0 - share) * whole_mean * ndtr(z - sigma) / body_mass + low * above
     time = _time(distribution, high)
     ended = jnp.isinf(time)
     lasting = jnp.where(ended, 1.0, time)
