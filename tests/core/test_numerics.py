@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from jax.test_util import check_grads
 
-from jaxstake.core.numerics import as_float, keep_where, positive_part, safe_divide, safe_log, safe_sqrt
+from jaxstake.core.numerics import (
+    as_float,
+    expm1_ratio,
+    keep_where,
+    log1p_ratio,
+    positive_part,
+    safe_divide,
+    safe_log,
+    safe_sqrt,
+)
 
 ONE_ARGUMENT = [safe_sqrt, safe_log, positive_part]
 
@@ -93,6 +102,54 @@ def test_keep_where(otherwise):
     assert keep_where(values > 0, jnp.ones(3, jnp.float32), otherwise=otherwise).dtype == jnp.float32
 
 
+# --- Ratios with a hole at 0 ----------------------------------------------------------------------------------------
+
+RATIOS = {
+    "expm1": (expm1_ratio, math.expm1, lambda k: 1 / (k + 1)),
+    "log1p": (log1p_ratio, math.log1p, lambda k: (-1) ** k * math.factorial(k) / (k + 1)),
+}
+"""With k-th derivatives at 0."""
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_ratios_on_either_side_of_the_series(name, tolerance):
+    function, above, _ = RATIOS[name]
+    run = jax.jit(function)
+    for x in (1e-300, -1e-12, 1e-8, -1e-3, 0.0199, 0.02, -0.0201, 0.3, -0.9, 5.0):
+        x = float(jnp.asarray(x))
+        assert float(run(x)) == pytest.approx(above(x) / x if x else 1.0, rel=4 * tolerance)
+    assert np.isnan(run(jnp.nan))
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_ratios_have_their_derivatives_at_zero(name, tolerance):
+    function, _, wanted = RATIOS[name]
+    for k in range(4):
+        assert float(function(0.0)) == pytest.approx(wanted(k), rel=4 * tolerance)
+        function = jax.grad(function)
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_derivatives_of_ratios_agree_across_the_join(name, only_x64):
+    """Divided differences of the function itself at high precision are not needed: the series and the quotient meet."""
+    function = RATIOS[name][0]
+    for order, limit in ((1, 1e-11), (2, 1e-9)):
+        slope = function
+        for _ in range(order):
+            slope = jax.grad(slope)
+        for join in (-0.02, 0.02):
+            inside, outside = slope(join * (1 - 1e-12)), slope(join * (1 + 1e-12))
+            assert float(inside) == pytest.approx(float(outside), rel=limit)
+    for x in (-0.5, 0.01, 0.7):
+        check_grads(function, (x,), order=2, modes=("fwd", "rev"), rtol=1e-5)
+
+
+def test_ratios_far_away():
+    assert math.isinf(expm1_ratio(jnp.inf))
+    assert float(expm1_ratio(-1e30)) == pytest.approx(1e-30, rel=1e-6)
+    assert math.isinf(log1p_ratio(-1.0))
+
+
 # --- NaN and infinity -----------------------------------------------------------------------------------------------
 
 
@@ -117,7 +174,15 @@ def test_nan_over_zero_is_nan():
 
 
 @pytest.mark.parametrize(
-    "function", [as_float, *ONE_ARGUMENT, lambda x: safe_divide(x, 2), lambda x: safe_divide(2.0, x)]
+    "function",
+    [
+        as_float,
+        *ONE_ARGUMENT,
+        expm1_ratio,
+        log1p_ratio,
+        lambda x: safe_divide(x, 2),
+        lambda x: safe_divide(2.0, x),
+    ],
 )
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_precision_is_kept(function, dtype):

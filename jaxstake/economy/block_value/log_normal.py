@@ -6,11 +6,11 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import log_ndtr, ndtri
 
 from jaxstake.core.checks import require_domain
 from jaxstake.core.domain import FINITE, FRACTION, NON_NEGATIVE, PROPER_FRACTION
-from jaxstake.core.numerics import as_float
+from jaxstake.core.numerics import as_float, normal_cdf
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy.block_value.interface import (
@@ -77,7 +77,7 @@ def _(distribution: LogNormal) -> Scalar:
 def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     value = as_float(value)
     outside = value <= 0
-    chance = ndtr(_standardised(distribution, jnp.where(outside, 1.0, value)))
+    chance = normal_cdf(_standardised(distribution, jnp.where(outside, 1.0, value)))
     return jnp.where(outside, 0.0, chance)
 
 
@@ -85,7 +85,7 @@ def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
 def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     value = as_float(value)
     outside = value <= 0
-    chance = ndtr(-_standardised(distribution, jnp.where(outside, 1.0, value)))
+    chance = normal_cdf(-_standardised(distribution, jnp.where(outside, 1.0, value)))
     return jnp.where(outside, 1.0, chance)
 
 
@@ -111,8 +111,8 @@ def _(distribution: LogNormal, *, value: Scalar) -> Scalar:
     outside = value <= 0
     inside = jnp.where(outside, 1.0, value)
     z = _standardised(distribution, inside)
-    rest = jnp.where(jnp.isinf(inside), 0.0, inside * ndtr(-z))
-    limited = mean(distribution) * ndtr(z - distribution.log_std) + rest
+    rest = jnp.where(jnp.isinf(inside), 0.0, inside * normal_cdf(-z))
+    limited = mean(distribution) * normal_cdf(z - distribution.log_std) + rest
     return jnp.where(outside, value, limited)
 
 
@@ -143,7 +143,8 @@ def _(distribution: LogNormal, *, level: Scalar) -> Scalar:
     level = as_float(require_domain("level", level, PROPER_FRACTION))
     everything = level <= 0
     z = ndtri(jnp.where(everything, 0.5, level))
-    above = jnp.where(everything, 1.0, ndtr(distribution.log_std - z))  # newer releases of JAX: NaN slope of ndtri at 0
+    # Newer releases of JAX: NaN slope of ndtri at 0.
+    above = jnp.where(everything, 1.0, normal_cdf(distribution.log_std - z))
     return mean(distribution) * above / (1.0 - level)
 
 

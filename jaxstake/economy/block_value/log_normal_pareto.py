@@ -7,11 +7,11 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import log_ndtr, ndtri
 
 from jaxstake.core.checks import require_domain
 from jaxstake.core.domain import FINITE, FRACTION, POSITIVE, Domain
-from jaxstake.core.numerics import as_float, expm1_ratio, log1p_ratio, safe_log
+from jaxstake.core.numerics import as_float, expm1_ratio, log1p_ratio, normal_cdf, safe_log
 from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy.block_value.interface import (
@@ -127,7 +127,7 @@ def _(distribution: LogNormalPareto) -> Scalar:
 def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     outside, body, low, high = _split(distribution, value)
     share = as_float(distribution.tail_share)
-    below = (1.0 - share) * ndtr(_z(distribution, low)) / ndtr(_z(distribution, distribution.threshold_eth))
+    below = (1.0 - share) * normal_cdf(_z(distribution, low)) / normal_cdf(_z(distribution, distribution.threshold_eth))
     beyond = 1.0 - share * jnp.exp(-_time(distribution, high))
     return jnp.where(outside, 0.0, jnp.where(body, below, beyond))
 
@@ -177,7 +177,7 @@ def _(distribution: LogNormalPareto, *, level: Scalar) -> Scalar:
     lowest, highest, body = level <= 0, level >= 1, level <= 1.0 - share
     inner = jnp.where(body & ~lowest, level, 0.5 * (1.0 - share))
     within = jnp.where(share < 1.0, inner / jnp.where(share < 1.0, 1.0 - share, 1.0), 0.5)
-    z = ndtri(within * ndtr(_z(distribution, distribution.threshold_eth)))
+    z = ndtri(within * normal_cdf(_z(distribution, distribution.threshold_eth)))
     below = jnp.exp(distribution.log_mean + distribution.log_std * z)
     beyond = _beyond(
         distribution, -jnp.log(jnp.where(body | highest, 1.0, (1.0 - level) / jnp.where(body, 1.0, share)))
@@ -198,10 +198,10 @@ def _beyond(distribution: LogNormalPareto, time: jax.Array) -> jax.Array:
 def _(distribution: LogNormalPareto, *, value: Scalar) -> Scalar:
     outside, body, low, high = _split(distribution, value)
     share, sigma = as_float(distribution.tail_share), as_float(distribution.log_std)
-    z, body_mass = _z(distribution, low), ndtr(_z(distribution, distribution.threshold_eth))
+    z, body_mass = _z(distribution, low), normal_cdf(_z(distribution, distribution.threshold_eth))
     whole_mean = jnp.exp(distribution.log_mean + 0.5 * sigma**2)
-    above = share + (1.0 - share) * (1.0 - ndtr(z) / body_mass)
-    below = (1.0 - share) * whole_mean * ndtr(z - sigma) / body_mass + low * above
+    above = share + (1.0 - share) * (1.0 - normal_cdf(z) / body_mass)
+    below = (1.0 - share) * whole_mean * normal_cdf(z - sigma) / body_mass + low * above
     time = _time(distribution, high)
     ended = jnp.isinf(time)
     lasting = jnp.where(ended, 1.0, time)
@@ -236,6 +236,6 @@ def _(distribution: LogNormalPareto, *, key: jax.Array, shape: tuple[int, ...] =
     beyond = place < share
     least = jnp.finfo(dtype).tiny
     within = jnp.clip((place - share) / jnp.where(as_float(share) < 1.0, 1.0 - share, 1.0), least, 1.0)
-    z = ndtri(within * ndtr(_z(distribution, distribution.threshold_eth)))
+    z = ndtri(within * normal_cdf(_z(distribution, distribution.threshold_eth)))
     body = jnp.exp(distribution.log_mean + distribution.log_std * z)
     return jnp.where(beyond, _beyond(distribution, jax.random.exponential(tail_key, shape, dtype)), body)
