@@ -54,7 +54,8 @@ def fitted(payments_eth: np.ndarray, distributions: Mapping[str, Any], *, chosen
 
 
 def _density(axes: Axes, paid: np.ndarray) -> None:
-    edges = np.geomspace(*np.quantile(paid, [0.0005, 0.9995]), 61)
+    low, high = np.quantile(paid, [0.0005, 0.9995])
+    edges = np.geomspace(low, high, 61)
     counts, _ = np.histogram(paid, edges)
     heights = counts / paid.size / np.log(edges[1] / edges[0])
     axes.stairs(heights, edges, fill=True, color=ACCENT_PALE, label="payments")
@@ -104,7 +105,8 @@ def _amounts(axes: Axes, label: str) -> None:
 
 
 def _density_line(axes: Axes, paid: np.ndarray, distribution: Any, look: dict[str, Any]) -> None:
-    grid = np.geomspace(*np.quantile(paid, [0.0005, 0.9995]), SHOWN)
+    low, high = np.quantile(paid, [0.0005, 0.9995])
+    grid = np.geomspace(low, high, SHOWN)
     logs = np.asarray(block_value.log_density(distribution, value=jnp.asarray(grid, float)))
     axes.plot(grid, np.exp(logs) * grid, **look)
 
