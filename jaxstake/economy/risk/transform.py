@@ -89,14 +89,6 @@ def _total(law: IncomeLaw, lattice: Lattice, spectrum: jax.Array, given: Any, *,
     return jax.lax.complex(real.reshape(-1)[:half], imaginary.reshape(-1)[:half])
 
 
-def roots_of_unity(power: jax.Array | int, *, points: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """[points / 2 + 1] real and imaginary parts of `exp(-2 pi i k power / points)`, k from 0."""
-    rows, row = _rows(points)
-    tables = (_circle(ks, power, points=points, dtype=dtype) for ks in (np.arange(rows) * row, np.arange(row)))
-    real, imaginary = _outer(*tables)
-    return real.reshape(-1)[: points // 2 + 1], imaginary.reshape(-1)[: points // 2 + 1]
-
-
 def _circle(factors: np.ndarray, power: jax.Array | int, *, points: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """`exp(-2 pi i power factor / points)`; integers wrap at 2^32, a multiple of `points`, so the angle is exact."""
     if isinstance(power, int):
