@@ -131,13 +131,13 @@ def compute_exit_epoch_and_update_churn(
 
 
 def compute_consolidation_epoch_and_update_churn(
-    rules: Rules, state: BeaconState, consolidation_balance: jax.Array
+    rules: Rules, state: BeaconState, consolidation_balance: jax.Array, *, total_active_balance: jax.Array | None = None
 ) -> tuple[BeaconState, jax.Array]:
     """Epoch of one consolidation of a balance in Gwei, and the state after it (Electra, Gloas).
 
     Where the churn limit is zero the specification divides by zero; the epoch is "never" then, the state unchanged.
     """
-    total = get_total_active_balance(rules, state)
+    total = get_total_active_balance(rules, state) if total_active_balance is None else total_active_balance
     epochs, earliest, left = place_in_queue(
         amounts=consolidation_balance[None],
         per_epoch=get_consolidation_churn_limit(rules, total_active_balance=total),

@@ -34,6 +34,7 @@ class Rules:
     effective_balance_increment_gwei: int
     ejection_balance_gwei: int
     epochs_per_slashings_vector: int
+    epochs_per_sync_committee_period: int
     hysteresis_downward_multiplier: int
     hysteresis_quotient: int
     hysteresis_upward_multiplier: int
@@ -49,6 +50,7 @@ class Rules:
     min_validator_withdrawability_delay: int
     proportional_slashing_multiplier: int
     proposer_weight: int
+    shard_committee_period: int
     slots_per_epoch: int
     sync_committee_size: int
     sync_reward_weight: int

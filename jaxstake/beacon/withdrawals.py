@@ -152,19 +152,26 @@ def get_validators_sweep_withdrawals(
     index, within = _window(state.next_withdrawal_validator_index, state.n_validators, window)
     mine = prior.validator_index[None, :] == index[:, None]
     withdrawn = jnp.sum(jnp.where(mine, prior.amount[None, :], 0), axis=1, dtype=jnp.uint64)
-    balance, prefix = state.balances[index] - withdrawn, state.cred_prefix[index]
+    due, amount = swept(rules, state, get_current_epoch(rules, state), index, state.balances[index] - withdrawn)
+    return _add(prior, index, amount, within & due)
+
+
+def swept(
+    rules: Rules, state: BeaconState, epoch: jax.Array, index: jax.Array, balance: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Which of some validators the sweep over validators pays, and how much, Gwei."""
+    prefix = state.cred_prefix[index]
     full = is_fully_withdrawable_validator(
         rules,
         cred_prefix=prefix,
         withdrawable_epoch=state.withdrawable_epoch[index],
         balance=balance,
-        epoch=get_current_epoch(rules, state),
+        epoch=epoch,
     )
     excess = is_partially_withdrawable_validator(
         rules, cred_prefix=prefix, effective_balance=state.effective_balance[index], balance=balance
     )
-    amount = jnp.where(full, balance, balance - get_max_effective_balance(rules, prefix))
-    return _add(prior, index, amount, within & (full | excess))
+    return full | excess, jnp.where(full, balance, balance - get_max_effective_balance(rules, prefix))
 
 
 def process_withdrawals(rules: Rules, state: BeaconState) -> tuple[BeaconState, ExpectedWithdrawals]:

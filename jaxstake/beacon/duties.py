@@ -1,0 +1,228 @@
+"""What validators do in an epoch, drawn: blocks, votes, the sync committee; and what it brings them, in Gwei.
+
+Every validator attests once in an epoch, in a slot drawn for it. Its attestation is included in the next block, so a
+missed block costs the head of the slot before it, and a run of them the source. After the last block of an epoch slots
+are counted round: who attests in the last slot waits for as long as if the epoch's first block came next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstake.beacon.accessors import (
+    HEAD,
+    SOURCE,
+    TARGET,
+    EpochBalances,
+    get_base_reward_per_increment,
+    get_current_epoch,
+    get_unslashed_participating_indices,
+    is_active_validator,
+)
+from jaxstake.beacon.behaviour import Behaviour, Offline
+from jaxstake.beacon.block import sync_rewards
+from jaxstake.beacon.draws import bits, happens, sample_by_balance, threshold
+from jaxstake.beacon.integers import saturating_subtract, sums
+from jaxstake.beacon.rules import Rules, participation_flag_weights
+from jaxstake.beacon.state import BeaconState
+from jaxstake.core.pytree import leaf, pytree
+
+Sampler = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+"""Draws block values in ETH: a key and a shape to an array."""
+
+
+@pytree
+class Blocks:
+    """The slots of an epoch, [S]: who proposes, and whether the block arrives."""
+
+    proposer: jax.Array = leaf(meaning="row of the proposer; the number of rows where there is nobody")
+    present: jax.Array = leaf()
+
+
+def online(state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, down: jax.Array, over: jax.Array) -> jax.Array:
+    """Mask [V] of who is online in an epoch of the simulation.
+
+    Args:
+        state: for the number of rows.
+        behaviour: outages and cohorts.
+        elapsed: epochs since the start.
+        down: which groups are down, bool [G].
+        over: which cohorts came back with finality, bool [number of cohorts].
+    """
+    row = jnp.arange(state.balances.shape[0], dtype=jnp.uint64)
+    found = jnp.ones(row.shape, bool)
+    if behaviour.group is not None:
+        found &= ~down[jnp.asarray(behaviour.group)]
+    for place, cohort in enumerate(behaviour.offline):
+        first, count = jnp.asarray(cohort.first, jnp.uint64), jnp.asarray(cohort.count, jnp.uint64)
+        within = (row >= first) & (row < first + count)
+        found &= ~(within & _away(cohort, elapsed) & ~over[place])
+    return found
+
+
+def next_outages(behaviour: Behaviour, down: jax.Array, key: jax.Array) -> jax.Array:
+    """Which groups are down in the next epoch, bool [G]."""
+    if behaviour.group is None:
+        return down
+    chance = jnp.where(down, 1.0 - jnp.asarray(behaviour.recovery_chance), jnp.asarray(behaviour.outage_chance))
+    return jax.random.uniform(key, down.shape, jnp.float64) < chance
+
+
+def draw_blocks(rules: Rules, state: BeaconState, behaviour: Behaviour, up: jax.Array, key: jax.Array) -> Blocks:
+    """Proposers by effective balance, and which of their blocks arrive."""
+    slots, rows = rules.slots_per_epoch, state.balances.shape[0]
+    who, how = jax.random.split(key)
+    proposer = sample_by_balance(rules, state, who, slots)
+    arrives = happens(bits(how, jnp.arange(slots)), of_rows(behaviour.proposal, proposer))
+    arrives &= up.at[proposer].get(mode="clip") & ~state.slashed.at[proposer].get(mode="clip") & (proposer < rows)
+    return Blocks(proposer=proposer, present=arrives)
+
+
+def draw_votes(
+    rules: Rules, state: BeaconState, behaviour: Behaviour, up: jax.Array, blocks: Blocks, key: jax.Array
+) -> jax.Array:
+    """Participation flags of the current epoch, bits in uint8 [V].
+
+    Source: `get_attestation_participation_flag_indices` (Altair, Deneb), with the delay until the next block.
+    """
+    drawn = bits(key, jnp.arange(state.balances.shape[0], dtype=jnp.uint32))
+    votes = is_active_validator(state, get_current_epoch(rules, state)) & up & ~state.slashed
+    slot = drawn & np.uint32(rules.slots_per_epoch - 1)
+    flags = jnp.zeros(drawn.shape, jnp.uint8)
+    for flag, timely in enumerate(timely_slots(rules, blocks)):
+        chance = (behaviour.source, behaviour.target, behaviour.head)[flag]
+        packed = jnp.sum(timely.astype(jnp.uint32) << jnp.arange(timely.size, dtype=jnp.uint32), dtype=jnp.uint32)
+        earned = votes & happens(drawn, threshold(chance)) & ((packed >> slot) & 1 == 1)
+        flags |= earned.astype(jnp.uint8) << flag
+    return flags
+
+
+def timely_slots(rules: Rules, blocks: Blocks) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Whether an attestation of each slot is included in time for source, target and head, bool [S] each."""
+    slots = rules.slots_per_epoch
+    delay = np.arange(1, slots + 1)
+    later = blocks.present[(np.arange(slots)[:, None] + delay[None, :]) % slots]
+    waits = jnp.where(jnp.any(later, axis=1), jnp.argmax(later, axis=1) + 1, slots + 1)
+    included = waits <= slots
+    return (
+        waits <= math.isqrt(slots),
+        included,  # up to an epoch, and from Deneb at any delay
+        waits == rules.min_attestation_inclusion_delay,
+    )
+
+
+def epoch_totals(rules: Rules, state: BeaconState) -> tuple[EpochBalances, tuple[jax.Array, ...]]:
+    """The totals that the accounting of the epoch needs, and the stake behind its own votes, Gwei, in one pass."""
+    active = is_active_validator(state, get_current_epoch(rules, state))
+    flags = (SOURCE, TARGET, HEAD)
+    previous = [get_unslashed_participating_indices(rules, state, flag) for flag in flags]
+    current = [get_unslashed_participating_indices(rules, state, flag, current=True) for flag in flags]
+    found = sums(*(jnp.where(mask, state.effective_balance, 0) for mask in (active, *previous, *current)))
+    least = rules.effective_balance_increment_gwei
+    total, *held = (jnp.maximum(one, least) for one in found[:5])
+    current_target = jnp.maximum(found[5], least)
+    return EpochBalances(total_active=total, participating=tuple(held[:3]), current_target=current_target), found[4:]
+
+
+def inclusion_rewards(
+    rules: Rules, blocks: Blocks, votes: tuple[jax.Array, ...], *, total_active_balance: jax.Array
+) -> jax.Array:
+    """Gwei [S] that each block's proposer earns for the attestations it includes.
+
+    `sum(b w) // 448` over the flags earned, those of a flag spread evenly over the slots that are timely for it. The
+    specification rounds down for every attestation of a block, 8 at most from Electra, so less by as many Gwei.
+
+    Source: `process_attestation` (Altair).
+    """
+    slots = rules.slots_per_epoch
+    per_increment = get_base_reward_per_increment(rules, total_active_balance=total_active_balance)
+    # Slot `s` is included by the block at `s + delay`; cover[b, s] says whether it is block b that includes s.
+    distance = (np.arange(slots)[:, None] - np.arange(slots)[None, :] - 1) % slots + 1
+    reach = jnp.where(blocks.present[:, None], distance, slots + 1)
+    cover = blocks.present[:, None] & (reach == jnp.min(reach, axis=0)[None, :])
+    numerator = jnp.zeros(slots, jnp.uint64)
+    for weight, timely, stake in zip(
+        participation_flag_weights(rules), timely_slots(rules, blocks), votes, strict=True
+    ):
+        every = stake // rules.effective_balance_increment_gwei * per_increment * weight
+        own = jnp.sum(cover & timely[None, :], axis=1, dtype=jnp.uint64)
+        numerator += every * own // jnp.maximum(jnp.sum(timely, dtype=jnp.uint64), 1)
+    others = rules.weight_denominator - rules.proposer_weight
+    return numerator // (others * rules.weight_denominator // rules.proposer_weight)
+
+
+@pytree
+class SyncRewards:
+    """What the sync committee of an epoch earns, Gwei."""
+
+    gains: jax.Array = leaf(unit="Gwei", meaning="[seats], for what was signed")
+    losses: jax.Array = leaf(unit="Gwei", meaning="[seats], for what was not")
+    proposers: jax.Array = leaf(unit="Gwei", meaning="[S], for including it")
+
+
+def draw_sync(
+    rules: Rules,
+    behaviour: Behaviour,
+    up: jax.Array,
+    blocks: Blocks,
+    committee: jax.Array,
+    key: jax.Array,
+    *,
+    total_active_balance: jax.Array,
+) -> SyncRewards:
+    """Who of the sync committee signs in which slot, and what it earns.
+
+    Source: `process_sync_aggregate` (Altair), for all blocks of an epoch.
+    """
+    slots, seats = rules.slots_per_epoch, rules.sync_committee_size
+    drawn = bits(key, jnp.arange(slots * seats, dtype=jnp.uint32)).reshape(slots, seats)
+    able = up.at[committee].get(mode="clip") & (committee < up.shape[0])
+    limit = jnp.broadcast_to(of_rows(behaviour.sync, committee), (1, seats))
+    signed = happens(drawn, limit) & able[None, :] & blocks.present[:, None]
+    participant, proposer = sync_rewards(rules, total_active_balance=total_active_balance)
+    counts = jnp.sum(signed, axis=0, dtype=jnp.uint64)
+    missed = jnp.sum(blocks.present, dtype=jnp.uint64) - counts
+    return SyncRewards(
+        gains=counts * participant,
+        losses=missed * participant,
+        proposers=jnp.sum(signed, axis=1, dtype=jnp.uint64) * proposer,
+    )
+
+
+def pay_sync(balances: jax.Array, committee: jax.Array, sync: SyncRewards) -> tuple[jax.Array, jax.Array]:
+    """Balances [V] after the rewards and penalties of the seats, and what was taken in all, Gwei.
+
+    Rewards come before penalties, and a balance stops at zero; seat after seat only where one may run out.
+    """
+    after = balances.at[committee].add(sync.gains, mode="drop")
+    ample = jnp.min(after.at[committee].get(mode="fill", fill_value=2**63)) >= jnp.sum(sync.losses)
+    after = after.at[committee].add(-jnp.where(ample, sync.losses, 0), mode="drop")
+
+    def seat(place: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        balances, taken = carry
+        row = committee[place]
+        held = balances.at[row].get(mode="fill", fill_value=0)
+        left = saturating_subtract(held, sync.losses[place])
+        return balances.at[row].set(left, mode="drop"), taken + held - left
+
+    seats = jnp.where(ample, 0, committee.size)
+    after, taken = jax.lax.fori_loop(0, seats, seat, (after, jnp.zeros((), jnp.uint64)))
+    there = jnp.where(committee < balances.shape[0], sync.losses, 0)
+    return after, jnp.where(ample, jnp.sum(there), taken)
+
+
+def of_rows(chance: Any, rows: jax.Array) -> jax.Array:
+    """A chance, one for all or one for each row, at some rows, as a threshold."""
+    limit = threshold(chance)
+    return limit if limit.ndim == 0 else limit.at[rows].get(mode="clip")
+
+
+def _away(cohort: Offline, elapsed: jax.Array) -> jax.Array:
+    from_epoch, to_epoch = jnp.asarray(cohort.from_epoch, jnp.uint64), jnp.asarray(cohort.to_epoch, jnp.uint64)
+    return (elapsed >= from_epoch) & (elapsed < to_epoch)

@@ -1,0 +1,170 @@
+"""The network in time: epochs in a row under a behaviour, with everything random drawn from one key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstake.beacon import duties, records
+from jaxstake.beacon.advance import Simulation, advance
+from jaxstake.beacon.behaviour import Behaviour, check_behaviour
+from jaxstake.beacon.checks import require_state
+from jaxstake.beacon.draws import sample_by_balance
+from jaxstake.beacon.records import Record, Tally
+from jaxstake.beacon.rules import Rules
+from jaxstake.beacon.state import BeaconState
+
+GWEI = 1e9
+Observer = Callable[[Simulation, Record], None]
+
+
+def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Array) -> Simulation:
+    """A simulation that has not yet seen an epoch.
+
+    Args:
+        rules: of the fork.
+        state: in the first slot of an epoch.
+        behaviour: which is checked against the state.
+        key: from `jax.random.key`; the same as for `simulate`.
+
+    Raises:
+        ValueError: as `simulate`.
+    """
+    require_state(rules, state)
+    if int(state.slot) % rules.slots_per_epoch:
+        raise ValueError(
+            f"slot must be the first of an epoch, a multiple of {rules.slots_per_epoch}, got {int(state.slot)}"
+        )
+    check_behaviour(rules, state, behaviour)
+    groups = 0 if behaviour.group is None else np.shape(behaviour.outage_chance)[0]
+    used = jnp.where(jnp.arange(state.pubkey_id.shape[0], dtype=jnp.uint64) < state.n_validators, state.pubkey_id, 0)
+    return Simulation(
+        state=state,
+        elapsed=jnp.zeros((), jnp.uint64),
+        committee=sample_by_balance(rules, state, jax.random.fold_in(key, 2**31), rules.sync_committee_size),
+        down=jnp.zeros(groups, bool),
+        lost=jnp.zeros(len(behaviour.offline), bool),
+        over=jnp.zeros(len(behaviour.offline), bool),
+        next_key=jnp.max(used) + 1,
+        at_start=jnp.array(state.balances),
+        transferred=jnp.zeros(state.balances.shape, jnp.int64),
+        execution_income_eth=jnp.zeros(state.balances.shape, jnp.float64),
+    )
+
+
+def simulate(
+    rules: Rules,
+    state: BeaconState | Simulation,
+    behaviour: Behaviour,
+    *,
+    n_epochs: int,
+    key: jax.Array,
+    record_every: int | None = None,
+    sample_block_value: duties.Sampler | None = None,
+    levels: Sequence[float] = records.LEVELS,
+    traced: Sequence[int] = (),
+    observer: Observer | None = None,
+) -> tuple[Simulation, Record]:
+    """Epochs in a row, validator by validator, by the exact rules.
+
+    In every epoch: the sync committee changes if its period is over; groups and cohorts go offline and come back;
+    what the schedules say is included; proposers, votes and signatures are drawn (`duties`) and paid; blocks sweep
+    withdrawals; and the epoch transition follows. Memory grows with validators and records, not with epochs.
+
+    Args:
+        rules: of the fork.
+        state: in the first slot of an epoch, with capacity for new validators and queue entries where a schedule needs
+            it (`state_from_arrays`); or a `Simulation` to go on from, with the same behaviour and key.
+        behaviour: of the validators.
+        n_epochs: how many epochs to go on.
+        key: from `jax.random.key`; the same key gives the same result, also in parts, and on any number of devices.
+        record_every: epochs from one record to the next; one record of all epochs if None.
+        sample_block_value: draws of block values, ETH, as `sampler(key, shape)`; none if None. One compilation serves
+            every call with the same function.
+        levels: of the quantiles over validators in a record.
+        traced: validators whose balances, scores and incomes are recorded one by one.
+        observer: called with the simulation and the record after every window, for progress and checkpoints; what it
+            wants to keep it must copy, since the next window uses the same memory.
+
+    Returns:
+        The simulation after the last epoch, and the records with a leading axis [R].
+
+    Raises:
+        ValueError: JAX is not in 64-bit mode; the state is not in the first slot of an epoch; an argument is out of
+            range; a behaviour does not fit, or overlaps (`check_behaviour`).
+
+    Source: the specification's `state_transition`, as far as stake is concerned. Left out: builders of Gloas, whose
+    payments do not change what is staked; operations do not compete for room in blocks.
+    """
+    every = n_epochs if record_every is None else record_every
+    if n_epochs < 1 or every < 1:
+        raise ValueError(f"n_epochs and record_every must be at least 1, got {n_epochs} and {every}")
+    simulation = state if isinstance(state, Simulation) else begin(rules, state, behaviour, key=key)
+    rows = simulation.at_start.shape[0]
+    for name, values, low, high in (("levels", levels, 0, 1), ("traced", traced, 0, rows - 1)):
+        if any(not low <= value <= high for value in values):
+            raise ValueError(f"{name} must be in [{low}, {high}], got {values}")
+    behaviour = jax.tree.map(jnp.asarray, behaviour)
+    # A buffer that the caller holds must not be given away.
+    simulation = jax.tree.map(jnp.array, simulation)
+    found, done, start = [], 0, int(simulation.elapsed)
+    while done < n_epochs:
+        ahead = min(every - (start + done) % every, n_epochs - done)
+        simulation, record = window(
+            rules,
+            simulation,
+            behaviour,
+            jnp.asarray(ahead),
+            key,
+            sample_block_value=sample_block_value,
+            levels=tuple(levels),
+            traced=tuple(traced),
+        )
+        done += ahead
+        found.append(jax.device_get(record))
+        if observer is not None:
+            observer(simulation, found[-1])
+    return simulation, jax.tree.map(lambda *values: np.stack(values), *found)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("rules", "sample_block_value", "levels", "traced"), donate_argnames="simulation"
+)
+def window(
+    rules: Rules,
+    simulation: Simulation,
+    behaviour: Behaviour,
+    n_epochs: jax.Array,
+    key: jax.Array,
+    *,
+    sample_block_value: duties.Sampler | None,
+    levels: tuple[float, ...],
+    traced: tuple[int, ...],
+) -> tuple[Simulation, Record]:
+    """Some epochs and the record after them, compiled once for any number."""
+
+    def step(_: jax.Array, carry: tuple[Simulation, Tally]) -> tuple[Simulation, Tally]:
+        return advance(rules, carry[0], behaviour, key, carry[1], sample_block_value=sample_block_value)
+
+    s, tally = jax.lax.fori_loop(0, n_epochs, step, (simulation, records.no_tally()))
+    started = s.at_start > 0
+    return s, records.look(
+        rules,
+        s.state,
+        tally,
+        consensus_income_eth=consensus_income_eth(s),
+        execution_income_eth=s.execution_income_eth,
+        counted=started,
+        levels=levels,
+        traced=traced,
+    )
+
+
+def consensus_income_eth(simulation: Simulation) -> jax.Array:
+    """Rewards less penalties of every validator since the start, ETH [V], wherever the money went meanwhile."""
+    now, before = (array.astype(jnp.int64) for array in (simulation.state.balances, simulation.at_start))
+    return (now - before - simulation.transferred).astype(jnp.float64) / GWEI
