@@ -17,6 +17,7 @@ from jaxstake.cli.fit_mev import fit_mev_command
 from jaxstake.cli.luck import luck_command
 from jaxstake.cli.report import report_command
 from jaxstake.cli.sensitivity import sensitivity_command
+from jaxstake.cli.simulate import simulate_command
 from jaxstake.cli.sweep import sweep_command
 from jaxstake.cli.warn import warn_command
 
@@ -58,6 +59,7 @@ app.command("report")(report_command)
 app.command("warn")(warn_command)
 app.command("fit-mev")(fit_mev_command)
 app.command("luck")(luck_command)
+app.command("simulate")(simulate_command)
 app.add_typer(articles, name="articles")
 app.add_typer(calibrate, name="calibrate")
 

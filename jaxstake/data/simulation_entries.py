@@ -1,0 +1,289 @@
+"""The tables of a simulation file, one by one: shares become rows, days become epochs, and every value is checked.
+
+Errors of the engine about rows that overlap or lie outside the registry are left to it (`check_behaviour`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxstake.core.leaves import unknown_name
+
+BALANCE_ETH = 32
+"""Balance of a validator without compounding credentials."""
+CHANCES = ("source", "target", "head", "sync", "proposal")
+
+_TIMES = ("from_day", "from_epoch", "days", "epochs")
+_ROWS = ("share", "first_share", "first", "count")
+_KEYS = {
+    "offline": (*_ROWS, *_TIMES, "until_finality"),
+    "slashings": (*_ROWS, *_TIMES, "per_epoch"),
+    "exits": (*_ROWS, *_TIMES, "per_epoch"),
+    "merges": (*_ROWS, *_TIMES, "per_epoch", "group"),
+    "deposits": ("stake_share", "count", *_TIMES, "per_epoch", "amount_eth", "compounding"),
+}
+
+
+# --- Values ---------------------------------------------------------------------------------------------------------
+
+
+def check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise `ValueError` at a key that is not known; the message has the nearest."""
+    for key in table:
+        if key not in known:
+            raise ValueError(unknown_name(f"key of {where}" if where else "key", key, list(known)))
+
+
+def table_of(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table inside a table, empty if it is not there."""
+    found = table.get(key, {})
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{key} must be a table, got {found!r}")
+    return found
+
+
+def whole(name: str, value: Any, least: int, most: int = 2**62) -> int:
+    """A whole number from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if not least <= value <= most:
+        rule = f"at least {least}" if value < least else f"at most {most}"
+        raise ValueError(f"{name} must be {rule}, got {value}")
+    return value
+
+
+def number(name: str, value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """A number above 0."""
+    if number(name, value) <= 0:
+        raise ValueError(f"{name} must be greater than 0, got {value}")
+    return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """A number in [0, 1]."""
+    if not 0.0 <= number(name, value) <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+    return float(value)
+
+
+def fractions(name: str, value: Any) -> list[float]:
+    """A list of numbers in [0, 1]."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{name} must be a list of numbers, got {value!r}")
+    return [fraction(f"{name}[{place}]", item) for place, item in enumerate(value)]
+
+
+def epochs_per_day(fork: str, preset: str) -> float:
+    """Epochs in a day: 225 by the mainnet preset.
+
+    Example:
+        >>> epochs_per_day("fulu", "mainnet"), epochs_per_day("fulu", "minimal")
+        (225.0, 1800.0)
+    """
+    from jaxstake.protocol import forks
+
+    fixed = forks.constants(fork, preset=preset)  # type: ignore[arg-type]
+    return 86_400_000 / (fixed["SLOT_DURATION_MS"] * fixed["SLOTS_PER_EPOCH"])
+
+
+def length(where: str, table: Mapping[str, Any], per_day: float) -> int:
+    """Epochs from `days` or `epochs`, at least one."""
+    dot = f"{where}." if where else ""
+    _not_both(where, table, "days", "epochs")
+    if "epochs" in table:
+        return whole(f"{dot}epochs", table["epochs"], 1)
+    return max(1, round(positive(f"{dot}days", table["days"]) * per_day))
+
+
+# --- Tables ---------------------------------------------------------------------------------------------------------
+
+
+def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[str, Any]:
+    """How many validators there are, and how many of them compound.
+
+    Args:
+        table: `[registry]`.
+        validators: stronger than the table, if given.
+    """
+    check_keys("registry", table, ("validators", "compounding_share", "stake_eth", "compounding_balance_eth"))
+    if validators is None and "validators" not in table:
+        raise ValueError("registry.validators must be given, got none")
+    given = ("registry.validators", table.get("validators")) if validators is None else ("validators", validators)
+    n = whole(*given, 1)
+    _not_both("registry", table, "compounding_share", "stake_eth")
+    large = whole("registry.compounding_balance_eth", table.get("compounding_balance_eth", 2048), BALANCE_ETH, 2048)
+    compounding = round(n * fraction("registry.compounding_share", table.get("compounding_share", 0.0)))
+    if "stake_eth" in table:
+        wanted = positive("registry.stake_eth", table["stake_eth"])
+        step = max(large - BALANCE_ETH, 1)
+        compounding = min(max(round((wanted - BALANCE_ETH * n) / step), 0), n)
+    return {"validators": n, "compounding": compounding, "compounding_balance_eth": large}
+
+
+def stake_eth(found: Mapping[str, Any]) -> int:
+    """Stake of a registry, ETH.
+
+    Example:
+        >>> stake_eth(registry({"validators": 20_620, "stake_eth": 42_228_608}))
+        42227744
+    """
+    return BALANCE_ETH * found["validators"] + found["compounding"] * (found["compounding_balance_eth"] - BALANCE_ETH)
+
+
+def chances(table: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Chances by name, each a number or a list with one for each validator."""
+    check_keys("chances", table, CHANCES)
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        full = f"chances.{name}"
+        found[name] = fractions(full, value) if isinstance(value, list) else fraction(full, value)
+        if isinstance(value, list) and len(value) != n:
+            raise ValueError(f"{full} must be one number or one for each of the {n} validators, got {len(value)}")
+    return found
+
+
+def block_value(table: Any) -> dict[str, float]:
+    """Parameters `log_mean` and `log_std` of a lognormal, log ETH."""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"block_value must be a table, got {table!r}")
+    check_keys("block_value", table, ("median_eth", "mean_eth", "log_mean", "log_std"))
+    if set(table) == {"log_mean", "log_std"}:
+        spread = number("block_value.log_std", table["log_std"])
+        if spread < 0:
+            raise ValueError(f"block_value.log_std must be at least 0, got {spread}")
+        return {"log_mean": number("block_value.log_mean", table["log_mean"]), "log_std": spread}
+    if set(table) != {"median_eth", "mean_eth"}:
+        names = ", ".join(table) or "nothing"
+        raise ValueError(f"block_value must hold median_eth and mean_eth, or log_mean and log_std, got {names}")
+    median, mean = (positive(f"block_value.{name}", table[name]) for name in ("median_eth", "mean_eth"))
+    if mean < median:
+        raise ValueError(f"block_value.mean_eth must be at least median_eth = {median}, got {mean}")
+    return {"log_mean": math.log(median), "log_std": math.sqrt(2.0 * math.log(mean / median))}
+
+
+def outages(table: Any, n: int) -> dict[str, Any]:
+    """Groups of rows that go offline together, and their chances; who is in none of them never does."""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"outages must be a table, got {table!r}")
+    names = ("shares", "outage_chance", "recovery_chance")
+    check_keys("outages", table, names)
+    shares, *rest = (fractions(f"outages.{name}", table.get(name)) for name in names)
+    for name, values in zip(names[1:], rest, strict=True):
+        if len(values) != len(shares):
+            raise ValueError(f"outages.{name} must be as long as shares ({len(shares)}), got length {len(values)}")
+    if sum(shares) > 1.0 + 1e-9:
+        raise ValueError(f"outages.shares must add up to at most 1, got {sum(shares):g}")
+    edges = [round(n * sum(shares[:place])) for place in range(len(shares) + 1)]
+    sizes = [end - start for start, end in itertools.pairwise(edges)]
+    return {"groups": sizes, "outage_chance": rest[0], "recovery_chance": rest[1]}
+
+
+def schedule(
+    kind: str, where: str, table: Mapping[str, Any], *, n: int, stake_eth: float, per_day: float
+) -> dict[str, Any]:
+    """One entry of a schedule, as the container of its kind takes it.
+
+    Args:
+        kind: of the schedule.
+        where: its name in messages.
+        table: the entry.
+        n: validators at the start.
+        stake_eth: their stake, ETH.
+        per_day: epochs in a day.
+    """
+    check_keys(where, table, _KEYS[kind])
+    start = _start(where, table, per_day)
+    if kind == "deposits":
+        return _deposits(where, table, stake_eth, start, per_day)
+    rows = _rows(where, table, n)
+    if kind == "offline":
+        forever = table.get("until_finality", False)
+        if not isinstance(forever, bool):
+            raise ValueError(f"{where}.until_finality must be true or false, got {forever!r}")
+        if not {"days", "epochs"} & table.keys() and not forever:
+            raise ValueError(f"{where} needs days, epochs or until_finality = true, got none of them")
+        long = length(where, table, per_day) if {"days", "epochs"} & table.keys() else 2**40
+        return {**rows, "from_epoch": start, "to_epoch": start + long, "until_finality": forever}
+    at_once = rows["count"] if kind == "slashings" else 1
+    found = {**rows, "from_epoch": start, "per_epoch": _pace(where, table, rows["count"], per_day, at_once)}
+    if kind == "merges":
+        if "group" not in table:
+            raise ValueError(f"{where}.group must be given, got none")
+        found["group"] = whole(f"{where}.group", table["group"], 2)
+    return found
+
+
+def _deposits(where: str, table: Mapping[str, Any], stake: float, start: int, per_day: float) -> dict[str, Any]:
+    _not_both(where, table, "stake_share", "count")
+    amount = whole(f"{where}.amount_eth", table.get("amount_eth", BALANCE_ETH), 1, 2048)
+    compounding = table.get("compounding", amount > BALANCE_ETH)
+    if not isinstance(compounding, bool):
+        raise ValueError(f"{where}.compounding must be true or false, got {compounding!r}")
+    if "stake_share" in table:
+        count = max(1, round(fraction(f"{where}.stake_share", table["stake_share"]) * stake / amount))
+    elif "count" in table:
+        count = whole(f"{where}.count", table["count"], 1)
+    else:
+        raise ValueError(f"{where} needs count or stake_share, got neither")
+    pace = _pace(where, table, count, per_day, 1)
+    return {
+        "from_epoch": start,
+        "to_epoch": start + math.ceil(count / pace),
+        "amount": amount * 10**9,
+        "per_epoch": pace,
+        "cred_prefix": 2 if compounding else 1,
+    }
+
+
+def _start(where: str, table: Mapping[str, Any], per_day: float) -> int:
+    _not_both(where, table, "from_day", "from_epoch")
+    if "from_epoch" in table:
+        return whole(f"{where}.from_epoch", table["from_epoch"], 0)
+    day = number(f"{where}.from_day", table.get("from_day", 0))
+    if day < 0:
+        raise ValueError(f"{where}.from_day must be at least 0, got {day:g}")
+    return round(day * per_day)
+
+
+def _rows(where: str, table: Mapping[str, Any], n: int) -> dict[str, int]:
+    """Rows `first` and `count`, given so or as shares of the registry."""
+    for one, other in (("share", "count"), ("first_share", "first")):
+        _not_both(where, table, one, other)
+    if "share" not in table and "count" not in table:
+        raise ValueError(f"{where} needs share or count, got neither")
+    before = fraction(f"{where}.first_share", table.get("first_share", 0.0))
+    first = whole(f"{where}.first", table["first"], 0) if "first" in table else round(before * n)
+    if "count" in table:
+        return {"first": first, "count": whole(f"{where}.count", table["count"], 1)}
+    share = fraction(f"{where}.share", table["share"])
+    if share == 0.0:
+        raise ValueError(f"{where}.share must be greater than 0, got {share:g}")
+    start = first / n if "first" in table else before
+    return {"first": first, "count": max(1, round((start + share) * n) - first)}
+
+
+def _pace(where: str, table: Mapping[str, Any], count: int, per_day: float, default: int) -> int:
+    """How many in an epoch: given, or spread over a time."""
+    timed = [key for key in ("days", "epochs") if key in table]
+    if timed:
+        _not_both(where, table, "per_epoch", timed[0])
+        return math.ceil(count / length(where, table, per_day))
+    return whole(f"{where}.per_epoch", table.get("per_epoch", default), 1)
+
+
+def _not_both(where: str, table: Mapping[str, Any], one: str, other: str) -> None:
+    if one in table and other in table:
+        place = f" in {where}" if where else ""
+        raise ValueError(f"{one} and {other} must not be given together{place}, got {table[one]} and {table[other]}")

@@ -1,0 +1,178 @@
+"""What the exact engine needs to run a simulation that a file describes: rules, a state, a behaviour, block values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxstake.beacon import behaviour as acts
+from jaxstake.beacon import rules as rules_of
+from jaxstake.beacon.arrays import state_from_arrays
+from jaxstake.beacon.behaviour import Behaviour
+from jaxstake.beacon.rules import Rules
+from jaxstake.beacon.state import BeaconState
+from jaxstake.data.simulation_entries import BALANCE_ETH
+from jaxstake.data.simulation_file import Plan
+from jaxstake.economy import block_value
+from jaxstake.protocol import forks
+
+START_EPOCH = 2048
+"""Epoch of the chain in which simulations start: validators have been active for long enough to leave or merge."""
+
+_GWEI = 10**9
+_NEVER = 2**64 - 1
+_CONTAINERS: dict[str, Any] = {
+    "offline": acts.Offline,
+    "slashings": acts.Event,
+    "exits": acts.Event,
+    "merges": acts.Merge,
+    "deposits": acts.Deposits,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LogNormalSampler:
+    """Draws block values, ETH; two with the same parameters are equal, so that they share a compilation."""
+
+    log_mean: float
+    log_std: float
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Independent draws of a shape."""
+        distribution = block_value.LogNormal(log_mean=self.log_mean, log_std=self.log_std)
+        return block_value.sample(distribution, key=key, shape=shape)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Arguments of `beacon.simulation.simulate`."""
+
+    rules: Rules
+    state: BeaconState
+    behaviour: Behaviour
+    key: jax.Array
+    sample_block_value: LogNormalSampler | None
+    epochs: int
+    record_every: int
+
+
+def build(plan: Plan) -> Setup:
+    """The arguments of `simulate` for a plan.
+
+    Raises:
+        ValueError: JAX is not in 64-bit mode; the fork has no compounding validators but the registry does; the chances
+            of the head, target and source are not in order; a schedule reaches beyond the registry, overlaps another of
+            its kind or needs a later fork. The message names the entry, the rule and the value.
+    """
+    rules = rules_of.get(plan.fork, preset=plan.preset)  # type: ignore[arg-type]
+    schedules = {
+        kind: tuple(_CONTAINERS[kind](**entry) for entry in entries) for kind, entries in plan.schedules.items()
+    }
+    state = _state(plan, rules)
+    rows = state.balances.shape[0]
+    chances = {name: _padded(value, rows) for name, value in plan.chances.items()}
+    behaviour = Behaviour(**chances, **_groups(plan, rows), **schedules)
+    acts.check_behaviour(rules, state, behaviour)
+    return Setup(
+        rules=rules,
+        state=state,
+        behaviour=behaviour,
+        key=jax.random.key(plan.seed),
+        sample_block_value=None if plan.block_value is None else LogNormalSampler(**plan.block_value),
+        epochs=plan.epochs,
+        record_every=plan.record_every,
+    )
+
+
+def notes(plan: Plan) -> list[str]:
+    """What a reader of the results should know beforehand: schedules that cannot do anything."""
+    from jaxstake.data.simulation_entries import stake_eth
+
+    if not plan.schedules["merges"]:
+        return []
+    rules = rules_of.get(plan.fork, preset=plan.preset)  # type: ignore[arg-type]
+    limit = _consolidation_churn_eth(rules, stake_eth(plan.registry))
+    least = rules.min_activation_balance_gwei / _GWEI
+    if limit > least:
+        return []
+    return [
+        f"the merges do nothing: {plan.fork} ignores them while the churn limit of consolidations is at most {least:g} "
+        f"ETH, and at this stake it is {limit:g} ETH; take more validators"
+    ]
+
+
+def _consolidation_churn_eth(rules: Rules, stake: int) -> float:
+    from jaxstake.beacon.churn import get_consolidation_churn_limit
+
+    return float(get_consolidation_churn_limit(rules, total_active_balance=jax.numpy.uint64(stake * _GWEI))) / _GWEI
+
+
+def _state(plan: Plan, rules: Rules) -> BeaconState:
+    """The registry in the first slot of an epoch, all validators active, everything before final."""
+    n, compounding = plan.registry["validators"], plan.registry["compounding"]
+    if compounding and not rules_of.has_balance_queues(rules):
+        raise ValueError(f"compounding validators need Electra or later, got {compounding} of them at {plan.fork}")
+    row = np.arange(n, dtype=np.int64)
+    # Spread evenly, so that every cohort has its part of them.
+    large = (row + 1) * compounding // n > row * compounding // n
+    held = np.where(large, plan.registry["compounding_balance_eth"], BALANCE_ETH).astype(np.uint64) * np.uint64(_GWEI)
+    zeros, never = np.zeros(n, np.uint64), np.full(n, _NEVER, np.uint64)
+    deposits = sum(
+        entry["per_epoch"] * (entry["to_epoch"] - entry["from_epoch"]) for entry in plan.schedules["deposits"]
+    )
+    return state_from_arrays(
+        rules,
+        {
+            "slot": np.uint64(START_EPOCH * rules.slots_per_epoch),
+            "justification_bits": np.ones(4, bool),
+            "previous_justified_epoch": np.uint64(START_EPOCH - 2),
+            "current_justified_epoch": np.uint64(START_EPOCH - 1),
+            "finalized_epoch": np.uint64(START_EPOCH - 2),
+            "balances": held,
+            "effective_balance": held,
+            "inactivity_scores": zeros,
+            "previous_epoch_participation": np.full(n, 0b111, np.uint8),
+            "current_epoch_participation": np.zeros(n, np.uint8),
+            "slashed": np.zeros(n, bool),
+            "activation_eligibility_epoch": zeros,
+            "activation_epoch": zeros,
+            "exit_epoch": never,
+            "withdrawable_epoch": never,
+            "cred_prefix": np.where(large, 2, 1).astype(np.uint8),
+            "slashings": np.zeros(rules.epochs_per_slashings_vector, np.uint64),
+        },
+        validator_capacity=n + deposits,
+        queue_capacity=_queue_capacity(plan, deposits),
+    )
+
+
+def _queue_capacity(plan: Plan, deposits: int) -> int:
+    """Room for every deposit and for what is left over at each merge, and for the merges as far as the chain has it."""
+    most = forks.constants("electra", preset=plan.preset)["PENDING_CONSOLIDATIONS_LIMIT"]  # type: ignore[arg-type]
+    merges = plan.schedules["merges"]
+    targets = sum(-(-entry["count"] // entry["group"]) for entry in merges)
+    sources = sum(entry["count"] for entry in merges) - targets
+    return max(deposits + targets, min(sources, most))
+
+
+def _padded(value: Any, rows: int) -> Any:
+    """A chance, or a list of them with the mean for validators to come."""
+    if not isinstance(value, list):
+        return value
+    return np.concatenate([value, np.full(rows - len(value), np.mean(value))])
+
+
+def _groups(plan: Plan, rows: int) -> dict[str, Any]:
+    """The groups of outages; the last one, of all other rows, never fails."""
+    if plan.outages is None:
+        return {}
+    sizes = plan.outages["groups"]
+    group = np.concatenate([np.repeat(np.arange(len(sizes)), sizes), np.full(rows - sum(sizes), len(sizes))])
+    return {
+        "group": group,
+        "outage_chance": np.array([*plan.outages["outage_chance"], 0.0]),
+        "recovery_chance": np.array([*plan.outages["recovery_chance"], 1.0]),
+    }
