@@ -148,9 +148,12 @@ def _fine(points: int) -> list[Task]:
     function = jax.jit(lambda one: risk.return_distribution(one, points=points, beyond=BEYOND).mass)
 
     def ours(double: bool) -> Any:
+        with jax.enable_x64(double):
+            given = jax.tree.map(lambda x: jnp.asarray(x, float), scenario())
+
         def run(_: int) -> Any:
             with jax.enable_x64(double):
-                return jax.block_until_ready(function(jax.tree.map(lambda x: jnp.asarray(x, float), scenario())))
+                return jax.block_until_ready(function(given))
 
         return run
 

@@ -5,7 +5,6 @@ The layout follows the parameters but has no gradient: a derivative is taken on 
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -18,13 +17,10 @@ from jaxstake.core.pytree import leaf, pytree
 from jaxstake.core.typing import Scalar
 from jaxstake.economy import block_value
 from jaxstake.economy.risk.income import IncomeLaw
-from jaxstake.economy.risk.keep import kept
+from jaxstake.economy.risk.keep import kept, stored
 
 STAIRS = 32
 """Quantiles from which the second moment of a payment is bounded."""
-
-ROW = 1 << 12
-"""Points of a row of limited means."""
 
 GAUSS = (0.5 - math.sqrt(1 / 12), 0.5 + math.sqrt(1 / 12))
 """Where in a cell two values have its mean."""
@@ -105,11 +101,9 @@ def cell_survival(law: IncomeLaw, *, points: int, step_eth: jax.Array) -> jax.Ar
     """
     dtype = step_eth.dtype
     if dtype == jnp.float64:
-        row = min(ROW, points)
-        edges = jnp.arange(points + row).astype(dtype).reshape(-1, row) * step_eth - law.fixed_eth
-        # Row by row, since XLA on a CPU computes anew for each shift what it could keep.
-        limited = jax.lax.map(functools.partial(_limited_mean, law.block_value), edges).reshape(-1)
-        return (limited[1 : points + 1] - limited[:points]) / step_eth
+        limited = stored(_limited_mean(law.block_value, jnp.arange(points).astype(dtype) * step_eth - law.fixed_eth))
+        last = kept(_limited_mean(law.block_value, points * step_eth - law.fixed_eth))
+        return (jnp.concatenate([limited[1:], last[None]]) - limited) / step_eth
     share = jnp.clip(jnp.arange(1, points + 1).astype(dtype) - law.fixed_eth / step_eth, 0.0, 1.0)
     low = jnp.maximum(jnp.arange(points).astype(dtype) * step_eth - law.fixed_eth, 0.0)
     chances = [block_value.survival(law.block_value, value=low + share * (node * step_eth)) for node in GAUSS]

@@ -11,14 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstake.economy.risk.income import IncomeLaw
-from jaxstake.economy.risk.keep import kept
+from jaxstake.economy.risk.keep import kept, stored
 from jaxstake.economy.risk.lattice import Lattice, cell_survival, missing_mean
 
 ROW = 1 << 8
 """Frequencies in a row. Roots of unity are products of a table of rows and one within a row, instead of sines."""
-
-PARTS = 8
-"""Parts in which the frequencies are taken."""
 
 TERMS = 12
 """Terms of the arctangent's series after its argument was halved three times: at most tan(pi/16)."""
@@ -52,41 +49,81 @@ def compound_mass(law: IncomeLaw, lattice: Lattice, *, points: int) -> jax.Array
 def _total(law: IncomeLaw, lattice: Lattice, spectrum: jax.Array, given: Any, *, points: int) -> jax.Array:
     """[points / 2 + 1] generating function of the sum, from that of the chances that a payment exceeds.
 
-    Given are the damped chance of a payment beyond the lattice, and the steps by which to move each payment.
-    Frequencies are taken some rows at a time, which stay in the cache of a CPU and in loops that it vectorises.
+    Given are the damped chance of a payment beyond the lattice, and the steps by which to move each payment. The last
+    frequency, of which there is one more than rows hold, is worked out by itself.
     """
-    dtype, half, slope = lattice.step_eth.dtype, points // 2 + 1, tilt(lattice.step_eth.dtype) / points
-    rows, row = _rows(points)
-    seat = law.seat_eth / lattice.step_eth
-    below = jax.lax.stop_gradient(jnp.floor(seat))
-    powers = (1, jnp.nan_to_num(below).astype(jnp.int32), -jnp.nan_to_num(lattice.first).astype(jnp.int32))
-    coarse = [_circle(np.arange(rows) * row, power, points=points, dtype=dtype) for power in powers]
-    fine = [_circle(np.arange(row), power, points=points, dtype=dtype) for power in powers]
-    size, share = kept(jnp.exp(-slope * below)), kept(seat - below)
-    ahead = kept(slope * lattice.first)
+    turn, whole, back = _roots(law, lattice, points=points)
+    rows, row = turn[0].shape
+    inner = spectrum[: rows * row].reshape(rows, row)
+    size, angle = _exponent(law, lattice, (inner.real, inner.imag), (turn, whole, back), given, points=points)
+    size, angle = stored(size), stored(angle)
+    factor = jnp.exp(size)
+    most = jax.lax.complex(factor * jnp.cos(angle), factor * jnp.sin(angle)).reshape(-1)
+    return jnp.concatenate([most, _last(law, lattice, spectrum[rows * row :], given, points=points)])
+
+
+def _roots(law: IncomeLaw, lattice: Lattice, *, points: int) -> tuple[Any, Any, jax.Array]:
+    """Roots of unity [rows, row] to the powers of one step and of a seat, and the angle by which the start turns.
+
+    They are products of a table over rows and one within a row, which spares most of the sines.
+    """
+    dtype = lattice.step_eth.dtype
+    row = min(ROW, points // 2)
+    rows = points // 2 // row
+    below = jnp.nan_to_num(_whole_steps(law, lattice)).astype(jnp.int32)
+    pairs = [
+        _times([part[:, None] for part in coarse], [part[None] for part in fine])
+        for power in (1, below)
+        for coarse in (_circle(np.arange(rows) * row, power, points=points, dtype=dtype),)
+        for fine in (_circle(np.arange(row), power, points=points, dtype=dtype),)
+    ]
+    return pairs[0], pairs[1], _angles(np.arange(rows * row).reshape(rows, row), lattice, points=points)
+
+
+def _last(law: IncomeLaw, lattice: Lattice, value: jax.Array, given: Any, *, points: int) -> jax.Array:
+    """The generating function [1] at half the circle, r < 0, where a damped one is real."""
+    dtype = lattice.step_eth.dtype
+    below = jnp.nan_to_num(_whole_steps(law, lattice)).astype(jnp.int32)
+    turn, whole = (_circle(np.array([points // 2]), power, points=points, dtype=dtype) for power in (1, below))
+    back = _angles(np.array([points // 2]), lattice, points=points)
+    size, angle = _exponent(law, lattice, (value.real, value.imag), (turn, whole, back), given, points=points)
+    return jax.lax.complex(jnp.exp(size) * jnp.cos(angle), jnp.exp(size) * jnp.sin(angle))
+
+
+def _exponent(
+    law: IncomeLaw, lattice: Lattice, values: Any, roots: Any, given: Any, *, points: int
+) -> tuple[jax.Array, jax.Array]:
+    """Logarithm of the generating function of the sum: of its size, and its angle."""
+    dtype, slope = lattice.step_eth.dtype, tilt(lattice.step_eth.dtype) / points
+    turn, whole, back = roots
     lost, moved = given
+    below, seat = _whole_steps(law, lattice), law.seat_eth / lattice.step_eth
+    size, share = kept(jnp.exp(-slope * below)), kept(seat - below)
+    step = _less_one(turn, slope=slope)
+    paid = _times(step, values)
+    paid = paid[0] - lost * turn[0], paid[1] + lost * turn[1]  # r^(points - 1) turns backwards
+    if dtype != jnp.float64:
+        paid = _moved(paid, step, moved, slope=slope)
+    proposals = _log_one_plus(law.proposal_chance * paid[0], law.proposal_chance * paid[1])
+    # A seat is split between the points on both sides of it.
+    whole = size * whole[0], size * whole[1]
+    more = _times(whole, (share * step[0], share * step[1]))
+    seated = whole[0] - 1.0 + more[0], whole[1] + more[1]
+    seats = _log_one_plus(law.seat_chance * seated[0], law.seat_chance * seated[1])
+    total = law.slots * proposals[0] + law.seat_trials * seats[0] + kept(slope * lattice.first)
+    return total, law.slots * proposals[1] + law.seat_trials * seats[1] + back
 
-    def part(chunk: Any) -> tuple[jax.Array, jax.Array]:
-        values, tables = chunk
-        turn, whole, back = (_outer(a, b) for a, b in zip(tables, fine, strict=True))
-        step = _less_one(turn, slope=slope)
-        paid = _times(step, values)
-        paid = paid[0] - lost * turn[0], paid[1] + lost * turn[1]  # r^(points - 1) turns backwards
-        if dtype != jnp.float64:
-            paid = _moved(paid, step, moved, slope=slope)
-        proposals = _log_one_plus(law.proposal_chance * paid[0], law.proposal_chance * paid[1])
-        # A seat is split between the points on both sides of it.
-        whole = size * whole[0], size * whole[1]
-        more = _times(whole, (share * step[0], share * step[1]))
-        seated = whole[0] - 1.0 + more[0], whole[1] + more[1]
-        seats = _log_one_plus(law.seat_chance * seated[0], law.seat_chance * seated[1])
-        factor = jnp.exp(law.slots * proposals[0] + law.seat_trials * seats[0] + ahead)
-        angle = law.slots * proposals[1] + law.seat_trials * seats[1]
-        return _times((factor * jnp.cos(angle), factor * jnp.sin(angle)), back)
 
-    filled = [jnp.pad(x, (0, rows * row - half)).reshape(PARTS, -1, row) for x in (spectrum.real, spectrum.imag)]
-    real, imaginary = jax.lax.map(part, (filled, jax.tree.map(lambda x: x.reshape(PARTS, -1), coarse)))
-    return jax.lax.complex(real.reshape(-1)[:half], imaginary.reshape(-1)[:half])
+def _whole_steps(law: IncomeLaw, lattice: Lattice) -> jax.Array:
+    """Steps of the lattice in the income of one seat, rounded down."""
+    return jax.lax.stop_gradient(jnp.floor(law.seat_eth / lattice.step_eth))
+
+
+def _angles(frequencies: np.ndarray, lattice: Lattice, *, points: int) -> jax.Array:
+    """`2 pi k first / points`; integers wrap at 2^32, a multiple of `points`, so the angle is exact."""
+    first = jnp.nan_to_num(lattice.first).astype(jnp.int32)
+    turns = jnp.bitwise_and(jnp.asarray(frequencies, jnp.int32) * first, points - 1)
+    return turns.astype(lattice.step_eth.dtype) * (2.0 * math.pi / points)
 
 
 def _circle(factors: np.ndarray, power: jax.Array | int, *, points: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
@@ -97,17 +134,6 @@ def _circle(factors: np.ndarray, power: jax.Array | int, *, points: int, dtype: 
     turns = jnp.bitwise_and(jnp.asarray(factors, jnp.int32) * power, points - 1)
     angle = turns.astype(dtype) * (2.0 * math.pi / points)
     return kept(jnp.cos(angle)), kept(-jnp.sin(angle))
-
-
-def _outer(coarse: Any, fine: Any) -> tuple[jax.Array, jax.Array]:
-    """[rows, row] products of both tables."""
-    return _times([part[:, None] for part in coarse], [part[None] for part in fine])
-
-
-def _rows(points: int) -> tuple[int, int]:
-    """Rows, a multiple of `PARTS`, and length of a row that hold points / 2 + 1 numbers."""
-    row = min(ROW, max(1, points // 64))
-    return PARTS * -(-(points // 2 + 1) // (PARTS * row)), row
 
 
 def _less_one(turn: Any, *, slope: float) -> tuple[jax.Array, jax.Array]:
