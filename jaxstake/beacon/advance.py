@@ -12,7 +12,7 @@ import numpy as np
 from jaxstake.beacon import duties, operations
 from jaxstake.beacon.accessors import EpochBalances, get_current_epoch, is_in_inactivity_leak
 from jaxstake.beacon.behaviour import Behaviour, due
-from jaxstake.beacon.draws import sample_by_balance
+from jaxstake.beacon.draws import sample_committee
 from jaxstake.beacon.epoch import BY_BALANCES, process_pending_consolidations, steps
 from jaxstake.beacon.integers import sums, total
 from jaxstake.beacon.pending import process_pending_deposits
@@ -89,7 +89,7 @@ def _new_committee(rules: Rules, simulation: Simulation, key: jax.Array) -> Simu
     period, epoch = rules.epochs_per_sync_committee_period, get_current_epoch(rules, simulation.state)
     committee = jax.lax.cond(
         (epoch % period == 0) & (simulation.elapsed > 0),
-        lambda: sample_by_balance(rules, simulation.state, key, rules.sync_committee_size),
+        lambda: sample_committee(rules, simulation.state, key),
         lambda: simulation.committee,
     )
     return dataclasses.replace(simulation, committee=committee)

@@ -7,11 +7,14 @@ by JAX's own generator. A draw depends on its key and its row only, so it is the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxstake.beacon.accessors import get_current_epoch, is_active_validator
+from jaxstake.beacon.integers import NEVER
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 
@@ -55,7 +58,9 @@ def sample_by_balance(rules: Rules, state: BeaconState, key: jax.Array, places: 
     """Rows of active validators, drawn with replacement in proportion to effective balance, int64 [places].
 
     As in the specification candidates are drawn uniformly and accepted by their balance, so the odds have the
-    specification's rounding. The number of rows marks a place for which there was nobody.
+    specification's rounding. There whoever was refused is not asked again before all others were, which changes the
+    odds by a share of the order of one over the number of validators. The number of rows marks a place for which there
+    was nobody.
 
     Args:
         rules: of the fork.
@@ -63,8 +68,44 @@ def sample_by_balance(rules: Rules, state: BeaconState, key: jax.Array, places: 
         key: of this drawing.
         places: how many to draw; static.
 
-    Source: `compute_proposer_index`, `get_next_sync_committee_indices` (Altair, Electra), in distribution.
+    Source: `compute_proposer_index` (phase 0, Electra).
     """
+    index = jnp.arange(CANDIDATES, dtype=jnp.uint32)
+
+    def rows_of(turn: jax.Array) -> jax.Array:
+        high, low = (bits(k, index) for k in jax.random.split(jax.random.fold_in(key, turn)))
+        wide = (high.astype(jnp.uint64) << 8) | (low >> 24).astype(jnp.uint64)  # 40 bits, so 2^24 rows fit
+        return ((wide * state.n_validators) >> 40).astype(jnp.int64)
+
+    return _filled(rules, state, key, places, rows_of)
+
+
+def sample_committee(rules: Rules, state: BeaconState, key: jax.Array) -> jax.Array:
+    """Rows of the next sync committee, int64 [SYNC_COMMITTEE_SIZE]; the number of rows where there is nobody.
+
+    The active validators are asked in a random order, and accepted by their balance, until all seats are filled; if
+    need be again in the same order.
+
+    Source: `get_next_sync_committee_indices` (Altair, Electra), in distribution.
+    """
+    rows = state.balances.shape[0]
+    active = is_active_validator(state, get_current_epoch(rules, state))
+    index = jnp.arange(rows, dtype=jnp.uint32)
+    drawn = bits(jax.random.fold_in(key, MOST_ROUNDS), index).astype(jnp.uint64) << 32 | index.astype(jnp.uint64)
+    order = (jnp.sort(jnp.where(active, drawn, NEVER)) & np.uint64(2**32 - 1)).astype(jnp.int64)
+    n = jnp.maximum(jnp.sum(active, dtype=jnp.int64), 1)
+    place = jnp.arange(CANDIDATES, dtype=jnp.int64)
+
+    def rows_of(turn: jax.Array) -> jax.Array:
+        return jnp.minimum(order[(turn.astype(jnp.int64) * CANDIDATES + place) % n], rows - 1)
+
+    return _filled(rules, state, key, rules.sync_committee_size, rows_of)
+
+
+def _filled(
+    rules: Rules, state: BeaconState, key: jax.Array, places: int, rows_of: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """The first active candidates [places] that are accepted; `rows_of` gives the candidates of a round."""
     epoch, rows = get_current_epoch(rules, state), state.balances.shape[0]
     index = jnp.arange(CANDIDATES, dtype=jnp.uint32)
 
@@ -78,10 +119,7 @@ def sample_by_balance(rules: Rules, state: BeaconState, key: jax.Array, places: 
 
     def draw(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         chosen, found, turn = carry
-        keys = jax.random.split(jax.random.fold_in(key, turn), 3)
-        high, low, last = (bits(k, index) for k in keys)
-        wide = (high.astype(jnp.uint64) << 8) | (low >> 24).astype(jnp.uint64)  # 40 bits, so 2^24 rows fit
-        row = ((wide * state.n_validators) >> 40).astype(jnp.int64)
+        row, last = rows_of(turn), bits(jax.random.fold_in(jax.random.fold_in(key, turn), 1), index)
         active = (state.activation_epoch[row] <= epoch) & (epoch < state.exit_epoch[row])
         taken = active & acceptance(rules, state.effective_balance[row], last)
         rank = found + jnp.cumsum(taken, dtype=jnp.int64) - 1

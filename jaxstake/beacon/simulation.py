@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstake.beacon import duties, records
+from jaxstake.beacon import duties, queues, records
 from jaxstake.beacon.advance import Simulation, advance
 from jaxstake.beacon.behaviour import Behaviour, check_behaviour
 from jaxstake.beacon.checks import require_state
-from jaxstake.beacon.draws import sample_by_balance
+from jaxstake.beacon.draws import sample_committee
 from jaxstake.beacon.records import Record, Tally
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
@@ -40,12 +40,16 @@ def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Ar
             f"slot must be the first of an epoch, a multiple of {rules.slots_per_epoch}, got {int(state.slot)}"
         )
     check_behaviour(rules, state, behaviour)
+    state = jax.tree.map(jnp.asarray, state)
     groups = 0 if behaviour.group is None else np.shape(behaviour.outage_chance)[0]
     used = jnp.where(jnp.arange(state.pubkey_id.shape[0], dtype=jnp.uint64) < state.n_validators, state.pubkey_id, 0)
+    waiting = state.pending_deposits  # some of them may be for validators that are yet to come
+    if waiting is not None:
+        used = jnp.concatenate([used, jnp.where(queues.filled(waiting), waiting.pubkey_id, 0)])
     return Simulation(
         state=state,
         elapsed=jnp.zeros((), jnp.uint64),
-        committee=sample_by_balance(rules, state, jax.random.fold_in(key, 2**31), rules.sync_committee_size),
+        committee=sample_committee(rules, state, jax.random.fold_in(key, 2**31)),
         down=jnp.zeros(groups, bool),
         lost=jnp.zeros(len(behaviour.offline), bool),
         over=jnp.zeros(len(behaviour.offline), bool),
