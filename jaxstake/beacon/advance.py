@@ -16,10 +16,11 @@ from jaxstake.beacon.draws import sample_committee
 from jaxstake.beacon.epoch import BY_BALANCES, process_pending_consolidations, steps
 from jaxstake.beacon.integers import sums, total
 from jaxstake.beacon.pending import process_pending_deposits
+from jaxstake.beacon.quiet import quiet_steps
 from jaxstake.beacon.records import Tally, added
 from jaxstake.beacon.registry import process_slashings
 from jaxstake.beacon.rewards import get_inactivity_penalty_deltas, process_rewards_and_penalties
-from jaxstake.beacon.rules import Rules
+from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 from jaxstake.beacon.sweep import sweep_of_blocks, sweeps_alone
 from jaxstake.beacon.withdrawals import process_withdrawals
@@ -50,14 +51,16 @@ def advance(
     tally: Tally,
     *,
     sample_block_value: duties.Sampler | None = None,
+    quiet: bool = False,
 ) -> tuple[Simulation, Tally]:
-    """One epoch of a simulation, with its sums added to a tally; see `simulate`."""
+    """One epoch of a simulation, with its sums added to a tally; see `simulate`. Quiet only if `is_quiet` says so."""
     keys = jax.random.split(jax.random.fold_in(key, simulation.elapsed.astype(jnp.uint32)), 6)
     s = _new_committee(rules, simulation, keys[0])
     s = dataclasses.replace(s, down=duties.next_outages(behaviour, s.down, keys[1]))
     up = duties.online(s.state, behaviour, s.elapsed, s.down, s.over)
     blocks = duties.draw_blocks(rules, s.state, behaviour, up, keys[2])
-    s, tally = _scheduled(rules, s, behaviour, blocks, tally)
+    if not quiet:
+        s, tally = _scheduled(rules, s, behaviour, blocks, tally)
     votes = duties.draw_votes(rules, s.state, behaviour, up, blocks, keys[3])
     s = _with_state(s, current_epoch_participation=votes)
     totals, held = duties.epoch_totals(rules, s.state)
@@ -66,8 +69,8 @@ def advance(
     )
     s, tally = _paid(rules, s, blocks, held, sync, totals, tally)
     s, tally = _with_block_values(s, blocks, keys[5], tally, sample_block_value)
-    s, tally = _swept(rules, s, blocks, tally)
-    s, tally = _transition(rules, s, totals, tally)
+    s, tally = _swept(rules, s, blocks, tally, quiet=quiet)
+    s, tally = (_quiet_transition if quiet else _transition)(rules, s, totals, tally)
     share = held[1].astype(jnp.float64) / totals.total_active.astype(jnp.float64)
     leak = is_in_inactivity_leak(rules, s.state)
     tally = added(
@@ -109,8 +112,8 @@ def _scheduled(
         mask = operations.of_range(s.state, *due(event, elapsed))
         s = dataclasses.replace(s, state=operations.request_exits(rules, s.state, mask))
     for deposits in behaviour.deposits:
-        state = operations.append_deposits(s.state, deposits, elapsed, s.next_key)
-        s = dataclasses.replace(s, state=state, next_key=s.next_key + deposits.per_epoch)
+        state, next_key = operations.append_deposits(s.state, deposits, elapsed, s.next_key)
+        s = dataclasses.replace(s, state=state, next_key=next_key)
     if behaviour.merges:
         before = s.state.balances
         active = duties.epoch_totals(rules, s.state)[0].total_active
@@ -159,19 +162,56 @@ def _with_block_values(
     return dataclasses.replace(simulation, execution_income_eth=income), added(tally, block_value_eth=jnp.sum(values))
 
 
-def _swept(rules: Rules, simulation: Simulation, blocks: duties.Blocks, tally: Tally) -> tuple[Simulation, Tally]:
+def _swept(
+    rules: Rules, simulation: Simulation, blocks: duties.Blocks, tally: Tally, *, quiet: bool
+) -> tuple[Simulation, Tally]:
     """Withdrawals of all blocks: in one sweep, or block by block while other kinds are pending."""
     if not rules.has_withdrawals:
         return simulation, tally
-    before, n = simulation.state.balances, jnp.sum(blocks.present)
-    alone = sweeps_alone(rules, simulation.state)
-    state = jax.lax.fori_loop(
-        0, jnp.where(alone, 0, n), lambda _, state: process_withdrawals(rules, state)[0], simulation.state
+    state, moved, n = simulation.state, simulation.transferred, jnp.sum(blocks.present)
+    paid = jnp.zeros((), jnp.uint64)
+    if not quiet:
+        alone = sweeps_alone(rules, state)
+        state = jax.lax.fori_loop(
+            0, jnp.where(alone, 0, n), lambda _, state: process_withdrawals(rules, state)[0], state
+        )
+        others = simulation.state.balances - state.balances
+        moved, paid, n = moved - others.astype(jnp.int64), total(others), jnp.where(alone, n, 0)
+    state, moved, swept = sweep_of_blocks(rules, state, n, transferred=moved)
+    simulation = dataclasses.replace(simulation, state=state, transferred=moved)
+    return simulation, added(tally, withdrawn=paid + swept)
+
+
+def _quiet_transition(
+    rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally
+) -> tuple[Simulation, Tally]:
+    """The epoch transition where no queue moves."""
+    state = dataclasses.replace(simulation.state, slot=simulation.state.slot + rules.slots_per_epoch - 1)
+    balances, inactivity = [state.balances], jnp.zeros_like(state.balances)
+    for step in quiet_steps(rules):
+        if step is process_rewards_and_penalties:
+            inactivity = get_inactivity_penalty_deltas(rules, state)[1]
+        state = step(rules, state, balances=totals) if step in BY_BALANCES else step(rules, state)
+        if step in (process_rewards_and_penalties, process_slashings):
+            balances.append(state.balances)
+    before, rewarded, punished = balances
+    gains, losses, leaked, slashed = sums(
+        jnp.where(rewarded > before, rewarded - before, 0),
+        jnp.where(rewarded < before, before - rewarded, 0),
+        inactivity,
+        rewarded - punished,
     )
-    state = sweep_of_blocks(rules, state, jnp.where(alone, n, 0))
-    paid = before - state.balances
-    moved = simulation.transferred - paid.astype(jnp.int64)
-    return dataclasses.replace(simulation, state=state, transferred=moved), added(tally, withdrawn=total(paid))
+    tally = added(
+        tally,
+        attestation_rewards=gains,
+        attestation_penalties=losses,
+        inactivity_penalties=leaked,
+        correlation_penalties=slashed,
+    )
+    state = dataclasses.replace(state, slot=state.slot + 1)
+    if has_balance_queues(rules):
+        state = dataclasses.replace(state, deposit_balance_to_consume=jnp.zeros((), jnp.uint64))
+    return dataclasses.replace(simulation, state=state, elapsed=simulation.elapsed + 1), tally
 
 
 def _transition(rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally) -> tuple[Simulation, Tally]:

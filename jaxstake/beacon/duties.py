@@ -28,7 +28,7 @@ from jaxstake.beacon.accessors import (
 from jaxstake.beacon.behaviour import Behaviour, Offline
 from jaxstake.beacon.block import sync_rewards
 from jaxstake.beacon.draws import bits, happens, sample_by_balance, threshold
-from jaxstake.beacon.integers import saturating_subtract, sums
+from jaxstake.beacon.integers import sums
 from jaxstake.beacon.rules import Rules, participation_flag_weights
 from jaxstake.beacon.state import BeaconState
 from jaxstake.core.pytree import leaf, pytree
@@ -198,23 +198,24 @@ def draw_sync(
 def pay_sync(balances: jax.Array, committee: jax.Array, sync: SyncRewards) -> tuple[jax.Array, jax.Array]:
     """Balances [V] after the rewards and penalties of the seats, and what was taken in all, Gwei.
 
-    Rewards come before penalties, and a balance stops at zero; seat after seat only where one may run out.
+    Rewards come before penalties, and a balance stops at zero: penalties of one validator in several seats are the same
+    one after another and together.
     """
-    after = balances.at[committee].add(sync.gains, mode="drop")
-    ample = jnp.min(after.at[committee].get(mode="fill", fill_value=2**63)) >= jnp.sum(sync.losses)
-    after = after.at[committee].add(-jnp.where(ample, sync.losses, 0), mode="drop")
+    rows = balances.shape[0]
+    gained = balances.at[committee].add(sync.gains, mode="drop")
+    held = gained.at[committee].get(mode="fill", fill_value=0)
+    losses = jnp.where(committee < rows, sync.losses, 0)
+    left = gained.at[committee].add(-losses, mode="drop")
+    wrapped = left.at[committee].get(mode="fill", fill_value=0) > held  # a penalty beyond the balance
+    after = left.at[jnp.where(wrapped, committee, rows)].set(0, mode="drop")
 
-    def seat(place: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        balances, taken = carry
-        row = committee[place]
-        held = balances.at[row].get(mode="fill", fill_value=0)
-        left = saturating_subtract(held, sync.losses[place])
-        return balances.at[row].set(left, mode="drop"), taken + held - left
+    def taken() -> jax.Array:
+        same = committee[:, None] == committee[None, :]
+        asked = jnp.sum(jnp.where(same, losses[None, :], 0), axis=1)
+        first = jnp.argmax(same, axis=1) == jnp.arange(committee.size)
+        return jnp.sum(jnp.where(first, jnp.minimum(asked, held), 0))
 
-    seats = jnp.where(ample, 0, committee.size)
-    after, taken = jax.lax.fori_loop(0, seats, seat, (after, jnp.zeros((), jnp.uint64)))
-    there = jnp.where(committee < balances.shape[0], sync.losses, 0)
-    return after, jnp.where(ample, jnp.sum(there), taken)
+    return after, jax.lax.cond(jnp.any(wrapped), taken, lambda: jnp.sum(losses))
 
 
 def of_rows(chance: Any, rows: jax.Array) -> jax.Array:

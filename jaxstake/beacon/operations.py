@@ -75,12 +75,14 @@ def request_exits(rules: Rules, state: BeaconState, mask: jax.Array) -> BeaconSt
     return initiate_validator_exits(rules, state, mask)
 
 
-def append_deposits(state: BeaconState, entry: Deposits, elapsed: jax.Array, new_keys: jax.Array) -> BeaconState:
-    """Deposits of new validators behind the queue, in the epochs of a schedule, keys counting up from `new_keys`."""
+def append_deposits(
+    state: BeaconState, entry: Deposits, elapsed: jax.Array, next_key: jax.Array
+) -> tuple[BeaconState, jax.Array]:
+    """Deposits of new validators behind the queue, in the epochs of a schedule; and the next key after theirs."""
     within = (elapsed >= jnp.asarray(entry.from_epoch, jnp.uint64)) & (
         elapsed < jnp.asarray(entry.to_epoch, jnp.uint64)
     )
-    keys = new_keys + jnp.arange(entry.per_epoch, dtype=jnp.uint64)
+    keys = next_key + jnp.arange(entry.per_epoch, dtype=jnp.uint64)
     entries = {
         "pubkey_id": keys,
         "cred_prefix": jnp.full(keys.shape, entry.cred_prefix, jnp.uint8),
@@ -88,7 +90,8 @@ def append_deposits(state: BeaconState, entry: Deposits, elapsed: jax.Array, new
         "slot": jnp.full(keys.shape, state.slot),
     }
     queue, fits = queues.append(state.pending_deposits, entries, jnp.broadcast_to(within, keys.shape))
-    return dataclasses.replace(state, pending_deposits=queue, overflowed=state.overflowed | ~fits)
+    state = dataclasses.replace(state, pending_deposits=queue, overflowed=state.overflowed | ~fits)
+    return state, jnp.where(within, next_key + entry.per_epoch, next_key)
 
 
 def switch_to_compounding_validator(

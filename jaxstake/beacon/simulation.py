@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,17 @@ from jaxstake.beacon.advance import Simulation, advance
 from jaxstake.beacon.behaviour import Behaviour, check_behaviour
 from jaxstake.beacon.checks import require_state
 from jaxstake.beacon.draws import sample_committee
+from jaxstake.beacon.quiet import is_quiet, watch
 from jaxstake.beacon.records import Record, Tally
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
 
 GWEI = 1e9
 Observer = Callable[[Simulation, Record], None]
+_Carry = tuple[Simulation, Tally, jax.Array]
+
+
+_committee = jax.jit(sample_committee, static_argnums=0)
 
 
 def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Array) -> Simulation:
@@ -49,7 +55,7 @@ def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Ar
     return Simulation(
         state=state,
         elapsed=jnp.zeros((), jnp.uint64),
-        committee=sample_committee(rules, state, jax.random.fold_in(key, 2**31)),
+        committee=_committee(rules, state, jax.random.fold_in(key, 2**31)),
         down=jnp.zeros(groups, bool),
         lost=jnp.zeros(len(behaviour.offline), bool),
         over=jnp.zeros(len(behaviour.offline), bool),
@@ -150,11 +156,8 @@ def window(
     traced: tuple[int, ...],
 ) -> tuple[Simulation, Record]:
     """Some epochs and the record after them, compiled once for any number."""
-
-    def step(_: jax.Array, carry: tuple[Simulation, Tally]) -> tuple[Simulation, Tally]:
-        return advance(rules, carry[0], behaviour, key, carry[1], sample_block_value=sample_block_value)
-
-    s, tally = jax.lax.fori_loop(0, n_epochs, step, (simulation, records.no_tally()))
+    one = functools.partial(advance, sample_block_value=sample_block_value)
+    s, tally = _epochs(rules, simulation, behaviour, n_epochs, key, one)
     started = s.at_start > 0
     return s, records.look(
         rules,
@@ -166,6 +169,33 @@ def window(
         levels=levels,
         traced=traced,
     )
+
+
+def _epochs(
+    rules: Rules, simulation: Simulation, behaviour: Behaviour, n_epochs: jax.Array, key: jax.Array, one: Any
+) -> tuple[Simulation, Tally]:
+    """Stretches of quiet epochs and of others in turn; `one` is an epoch."""
+    end = simulation.elapsed + n_epochs.astype(jnp.uint64)
+
+    def stretch(carry: _Carry, *, quiet: bool) -> _Carry:
+        over = watch(carry[0].state)
+
+        def calm(s: Simulation) -> jax.Array:
+            return is_quiet(rules, s.state, behaviour, s.elapsed, over if quiet else watch(s.state))
+
+        def epoch(carry: _Carry) -> _Carry:
+            s, tally = one(rules, carry[0], behaviour, key, carry[1], quiet=quiet)
+            return s, tally, calm(s)
+
+        start = carry[0], carry[1], calm(carry[0])
+        return jax.lax.while_loop(lambda c: (c[2] == quiet) & (c[0].elapsed < end), epoch, start)
+
+    def both(carry: _Carry) -> _Carry:
+        return stretch(stretch(carry, quiet=True), quiet=False)
+
+    start = simulation, records.no_tally(), jnp.asarray(False)
+    s, tally, _ = jax.lax.while_loop(lambda c: c[0].elapsed < end, both, start)
+    return s, tally
 
 
 def consensus_income_eth(simulation: Simulation) -> jax.Array:

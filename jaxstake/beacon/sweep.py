@@ -27,7 +27,9 @@ def sweeps_alone(rules: Rules, state: BeaconState) -> jax.Array:
     return alone
 
 
-def sweep_of_blocks(rules: Rules, state: BeaconState, n_blocks: jax.Array) -> BeaconState:
+def sweep_of_blocks(
+    rules: Rules, state: BeaconState, n_blocks: jax.Array, *, transferred: jax.Array
+) -> tuple[BeaconState, jax.Array, jax.Array]:
     """The sweep over validators by several blocks in a row: `process_withdrawals` once for each, without other kinds.
 
     Sweeps go on where the last one stopped, so those of all blocks are one pass over rows, which is made `WINDOW` rows
@@ -38,6 +40,10 @@ def sweep_of_blocks(rules: Rules, state: BeaconState, n_blocks: jax.Array) -> Be
         rules: of the fork.
         state: whose current epoch all blocks have.
         n_blocks: how many.
+        transferred: what came in less what went out of each validator, Gwei, int64 [V].
+
+    Returns:
+        The state after them, `transferred` less what was paid, and the sum of that.
 
     Source: `process_withdrawals`, `get_validators_sweep_withdrawals` (Capella, Electra).
     """
@@ -67,6 +73,8 @@ def sweep_of_blocks(rules: Rules, state: BeaconState, n_blocks: jax.Array) -> Be
         place = jnp.where(paid, index, rows)
         return _Sweep(
             balances=sweep.balances.at[place].add(-amount, mode="drop"),
+            transferred=sweep.transferred.at[place].add(-amount.astype(jnp.int64), mode="drop"),
+            total=sweep.total + jnp.sum(jnp.where(paid, amount, 0), dtype=jnp.uint64),
             count=sweep.count + jnp.sum(paid, dtype=jnp.uint64),
             begun=jnp.where(ends, (begun + most) % n, begun),
             scanned=jnp.where(ends | (blocks == 0), 0, scanned),
@@ -77,6 +85,8 @@ def sweep_of_blocks(rules: Rules, state: BeaconState, n_blocks: jax.Array) -> Be
     none = jnp.zeros((), jnp.int64)
     start = _Sweep(
         balances=state.balances,
+        transferred=transferred,
+        total=jnp.zeros((), jnp.uint64),
         count=state.next_withdrawal_index,
         begun=state.next_withdrawal_validator_index.astype(jnp.int64),
         scanned=none,
@@ -84,17 +94,20 @@ def sweep_of_blocks(rules: Rules, state: BeaconState, n_blocks: jax.Array) -> Be
         blocks=n_blocks.astype(jnp.int64),
     )
     end = jax.lax.while_loop(lambda sweep: sweep.blocks > 0, look, start)
-    return dataclasses.replace(
+    state = dataclasses.replace(
         state,
         balances=end.balances,
         next_withdrawal_index=end.count,
         next_withdrawal_validator_index=end.begun.astype(jnp.uint64),
     )
+    return state, end.transferred, end.total
 
 
 @pytree
 class _Sweep:
     balances: jax.Array = leaf()
+    transferred: jax.Array = leaf()
+    total: jax.Array = leaf(unit="Gwei", meaning="paid so far by these blocks")
     count: jax.Array = leaf(meaning="withdrawals so far, of all time")
     begun: jax.Array = leaf(meaning="row at which the block in progress began")
     scanned: jax.Array = leaf(meaning="rows that it has seen")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstake.beacon import operations, rules, sweep
+from jaxstake.beacon import duties, operations, rules, sweep
 from jaxstake.beacon.arrays import arrays_from_state, state_from_arrays
 from jaxstake.beacon.behaviour import Deposits, Event, Merge, due
 from tests.beacon.random_states import EPOCH, ETH, QUEUE, ROWS, N, as_lists, constants, random_arrays
@@ -109,6 +110,10 @@ def test_consolidation_requests_are_those_one_by_one(fork):
     assert switched > 20
 
 
+def swept(r, state, blocks):
+    return sweep.sweep_of_blocks(r, state, blocks, transferred=jnp.full(ROWS, 7, jnp.int64))
+
+
 @pytest.mark.parametrize("fork", ["capella", "electra"])
 def test_sweeps_of_many_blocks_are_those_one_by_one(fork):
     none = {"pending_partial_withdrawals_" + name: np.zeros(0, np.uint64) for name in (
@@ -128,8 +133,41 @@ def test_sweeps_of_many_blocks_are_those_one_by_one(fork):
         blocks = int(rng.integers(0, r.slots_per_epoch + 1))
         for _ in range(blocks):
             paid.add(len(spec_loops.withdrawals(oracle, constants(fork))))
-        assert_same(compiled(sweep.sweep_of_blocks)(r, state, np.int64(blocks)), oracle, (fork, seed))
+        before = np.asarray(state.balances)
+        after, moved, total = compiled(swept)(r, state, np.int64(blocks))
+        assert_same(after, oracle, (fork, seed))
+        change = before.astype(np.int64) - np.asarray(after.balances).astype(np.int64)
+        assert np.asarray(moved).tolist() == (7 - change).tolist()
+        assert int(total) == change.sum()
     assert paid == set(range(r.max_withdrawals_per_payload + 1))
+
+
+def test_the_sync_committee_is_paid_seat_after_seat():
+    """Also where a member runs out between two of its seats, and where a seat is empty."""
+    short = 0
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        balances, committee = rng.integers(0, 2_000, ROWS), rng.integers(0, 12, 32)
+        committee[rng.random(32) < 0.1] = ROWS
+        gains, losses = rng.integers(0, 300, 32), rng.integers(0, 900, 32)
+        after, taken = balances.copy(), 0
+        seats = [(seat, row) for seat, row in enumerate(committee) if row < ROWS]
+        for seat, row in seats:
+            after[row] += gains[seat]
+        for seat, row in seats:
+            loss = min(losses[seat], after[row])
+            short += loss < losses[seat]
+            after[row], taken = after[row] - loss, taken + loss
+        u64 = lambda values: jnp.asarray(values, jnp.uint64)  # noqa: E731
+        sync = duties.SyncRewards(gains=u64(gains), losses=u64(losses), proposers=u64(np.zeros(8)))
+        found, sum_taken = compiled(paid_sync)(0, u64(balances), jnp.asarray(committee), sync)
+        assert np.asarray(found).tolist() == after.tolist()
+        assert int(sum_taken) == taken
+    assert short > 20
+
+
+def paid_sync(_, balances, committee, sync):
+    return duties.pay_sync(balances, committee, sync)
 
 
 def test_what_is_due_of_a_schedule():
@@ -146,10 +184,11 @@ def test_deposits_are_queued_under_new_keys():
     entry = Deposits(from_epoch=2, to_epoch=4, amount=32 * ETH, per_epoch=3, cred_prefix=2)
     lengths = []
     for elapsed in range(5):
-        queue = operations.append_deposits(state, entry, np.uint64(elapsed), np.uint64(900)).pending_deposits
-        lengths.append(int(queue.length))
-    assert lengths == [0, 0, 3, 3, 0]
-    queue = operations.append_deposits(state, entry, np.uint64(2), np.uint64(900)).pending_deposits
+        after, key = operations.append_deposits(state, entry, np.uint64(elapsed), jnp.asarray(900, jnp.uint64))
+        lengths.append((int(after.pending_deposits.length), int(key)))
+    assert lengths == [(0, 900), (0, 900), (3, 903), (3, 903), (0, 900)]
+    after, _ = operations.append_deposits(state, entry, np.uint64(2), jnp.asarray(900, jnp.uint64))
+    queue = after.pending_deposits
     assert np.asarray(queue.pubkey_id[:3]).tolist() == [900, 901, 902]
     assert np.asarray(queue.amount[:3]).tolist() == [32 * ETH] * 3
     assert np.asarray(queue.slot[:3]).tolist() == [int(state.slot)] * 3

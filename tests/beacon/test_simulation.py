@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstake.beacon import records, rules, simulation
+from jaxstake.beacon import quiet, records, rules, simulation
 from jaxstake.beacon.advance import advance
 from jaxstake.beacon.arrays import arrays_from_state, state_from_arrays
 from jaxstake.beacon.behaviour import Behaviour, Deposits, Event, Merge, Offline
@@ -104,7 +104,7 @@ def test_everything_happened(run):
     if r.has_withdrawals:
         assert int(whole.withdrawn) > 0
     if rules.has_balance_queues(r):
-        assert int(end.next_key) == 300 + 2 * EPOCHS
+        assert int(end.next_key) == int(end.state.n_validators) == 300 + 2 * 7
         assert int(whole.queued) > 0
         assert np.asarray(end.state.cred_prefix[100:140]).tolist() == ([2] + [1] * 7) * 5
 
@@ -182,6 +182,34 @@ def test_a_cohort_comes_back_with_finality():
     assert 0 < back < 100
     assert np.all(share[2 : back - 1] / 4 < 0.7)
     assert np.all(share[back + 2 :] / 4 == 1.0)
+
+
+@pytest.mark.parametrize("fork", ["deneb", "gloas"])
+def test_quiet_epochs_give_what_the_others_give(fork):
+    """Before and after a few exits, with a validator that the leak will eject, and with a withdrawal in every sweep."""
+    r, state = network(fork, 256)
+    rich = state.balances + np.uint64(ETH)
+    low = state.effective_balance.at[7].set(16 * ETH + ETH)
+    scores = state.inactivity_scores.at[7].set(10**8)
+    state = dataclasses.replace(
+        state, effective_balance=low, balances=rich.at[7].set(17 * ETH), inactivity_scores=scores
+    )
+    behaviour = Behaviour(
+        target=0.9, head=0.8, sync=0.9, proposal=0.9, exits=(Event(first=3, count=2, from_epoch=6, per_epoch=1),)
+    )
+    behaviour = jax.tree.map(jnp.asarray, behaviour)
+    whole, record = simulate(r, state, behaviour, n_epochs=16, key=KEY, sample_block_value=values)
+    busy = jax.jit(advance, static_argnums=0, static_argnames="sample_block_value")
+    s, tally, calm = simulation.begin(r, state, behaviour, key=KEY), records.no_tally(), []
+    for _ in range(16):
+        calm.append(bool(quiet.is_quiet(r, s.state, behaviour, s.elapsed, quiet.watch(s.state))))
+        s, tally = busy(r, s, behaviour, KEY, tally, sample_block_value=values)
+    jax.tree.map(np.testing.assert_array_equal, whole, s)
+    jax.tree.map(lambda ours, theirs: np.testing.assert_array_equal(ours[0], theirs), record.tally, tally)
+    assert calm[0]
+    assert not all(calm)
+    assert int(s.state.exit_epoch[7]) < 2**63
+    assert int(s.state.exit_epoch[3]) < 2**63
 
 
 def test_one_epoch_is_the_same_eager_and_compiled():

@@ -1,0 +1,71 @@
+"""Epochs in which nobody enters, leaves or is slashed: nearly all. They leave most arrays alone, so they are fast.
+
+A step that may write an array makes XLA copy it, also where nothing is written, and a million validators have more
+than ten such arrays. So a simulation goes through quiet epochs in a loop of their own, to the same result.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxstake.beacon.behaviour import Behaviour, due
+from jaxstake.beacon.epoch import Step, process_pending_consolidations, steps
+from jaxstake.beacon.integers import NEVER
+from jaxstake.beacon.pending import process_pending_deposits
+from jaxstake.beacon.registry import process_registry_updates
+from jaxstake.beacon.rules import Rules, has_balance_queues
+from jaxstake.beacon.state import BeaconState
+from jaxstake.beacon.sweep import sweeps_alone
+from jaxstake.core.pytree import leaf, pytree
+
+IDLE: frozenset[Step] = frozenset({process_registry_updates, process_pending_deposits, process_pending_consolidations})
+"""Steps that do nothing in a quiet epoch, but for setting `deposit_balance_to_consume` to zero."""
+
+
+@pytree
+class Watch:
+    """What only an epoch that is not quiet changes, of every validator."""
+
+    outside: jax.Array = leaf(meaning="[V], not in the activation queue and never was")
+    inside: jax.Array = leaf(meaning="[V], active or about to be, with no exit")
+    waiting: jax.Array = leaf(meaning="whether anybody is in the activation queue")
+
+
+def watch(state: BeaconState) -> Watch:
+    """The watch over a state, which holds while epochs are quiet."""
+    outside = state.activation_eligibility_epoch == NEVER
+    idle = state.activation_epoch == NEVER
+    return Watch(outside=outside, inside=~idle & (state.exit_epoch == NEVER), waiting=jnp.any(~outside & idle))
+
+
+def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, over: Watch) -> jax.Array:
+    """Whether the next epoch is sure to be quiet.
+
+    Nobody waits for activation, nobody can enter the queue or is to be ejected, no deposit, consolidation or requested
+    withdrawal is pending, no builder is there to be paid, and no schedule is due.
+
+    Args:
+        rules: of the fork.
+        state: in the first slot of the epoch.
+        behaviour: whose schedules count.
+        elapsed: epochs since the start.
+        over: the watch over the state.
+    """
+    full = rules.min_activation_balance_gwei if has_balance_queues(rules) else rules.max_effective_balance_gwei
+    effective = state.effective_balance
+    moves = (over.outside & (effective >= full)) | (over.inside & (effective <= rules.ejection_balance_gwei))
+    quiet = ~over.waiting & ~jnp.any(moves) & sweeps_alone(rules, state)
+    if has_balance_queues(rules):
+        quiet &= (state.pending_deposits.length == 0) & (state.pending_consolidations.length == 0)
+    for event in (*behaviour.slashings, *behaviour.exits, *behaviour.merges):
+        start, end = due(event, elapsed)
+        quiet &= start == end
+    for entry in behaviour.deposits:
+        quiet &= ~((elapsed >= entry.from_epoch) & (elapsed < entry.to_epoch))
+    return quiet
+
+
+def quiet_steps(rules: Rules) -> tuple[Step, ...]:
+    """The steps of an epoch transition that do something in a quiet epoch."""
+    return tuple(step for step in steps(rules) if step not in IDLE)
