@@ -34,6 +34,17 @@ def test_the_median_rises_to_the_mean_with_the_number_of_validators() -> None:
     assert medians[-1] == pytest.approx(mean, rel=2e-3)
 
 
+def test_grids_are_as_wide_as_asked() -> None:
+    at = scenario(PERFECT, LogNormal(log_mean=-3.0, log_std=0.7))
+    wide, narrow = (float(risk.median_by_pool_size(at, (1.0,), points=GRID, beyond=x)[0]) for x in (1e-9, 1e-2))
+    alone = risk.quantile(risk.return_distribution(at, points=GRID, beyond=1e-2), level=0.5)
+    assert narrow == pytest.approx(float(alone), rel=1e-6)
+    assert narrow == pytest.approx(wide, rel=1e-3)
+    assert narrow != wide
+    with pytest.raises(ValueError, match=r"beyond must be in \(0, 0.1\], got 0.5"):
+        risk.median_by_pool_size(at, (1.0,), points=GRID, beyond=0.5)
+
+
 def test_published_groups_have_the_same_shape(published: dict[str, Any]) -> None:
     """The published medians rest on the payments of one period, which are not stated: their order is reproduced.
 

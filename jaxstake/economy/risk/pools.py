@@ -22,7 +22,13 @@ POOL_SIZES = (*(float(1 << power) for power in range(13)), 10_000.0)
 
 
 def median_by_pool_size(
-    scenario: Scenario, sizes: Any = POOL_SIZES, *, level: Scalar = 0.5, years: Scalar = 1.0, points: int = 1 << 16
+    scenario: Scenario,
+    sizes: Any = POOL_SIZES,
+    *,
+    level: Scalar = 0.5,
+    years: Scalar = 1.0,
+    points: int = 1 << 16,
+    beyond: float = 1e-9,
 ) -> jax.Array:
     """Median gross return per year of pooled validators by their number, each on its own grid.
 
@@ -34,6 +40,7 @@ def median_by_pool_size(
         level: another quantile in place of the median, in (0, 1).
         years: length of the horizon, > 0.
         points: cells of each grid, a power of two; static.
+        beyond: chance of a return above each grid that sets its width, in (0, 0.1]; static. For heavy tails 1e-4 or so.
 
     Returns:
         [K] returns per year.
@@ -47,7 +54,7 @@ def median_by_pool_size(
     """
 
     def one(size: jax.Array) -> jax.Array:
-        found = return_distribution(scenario, validators=size, years=years, points=points)
+        found = return_distribution(scenario, validators=size, years=years, points=points, beyond=beyond)
         return quantile(found, level=level)
 
     return jax.lax.map(one, jnp.asarray(sizes, float))
