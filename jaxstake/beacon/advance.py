@@ -26,6 +26,14 @@ from jaxstake.beacon.sweep import sweep_of_blocks, sweeps_alone
 from jaxstake.beacon.withdrawals import process_withdrawals
 from jaxstake.core.pytree import branch, leaf, pytree
 
+_MOVES_BALANCES = (
+    process_rewards_and_penalties,
+    process_slashings,
+    process_pending_deposits,
+    process_pending_consolidations,
+)
+"""Steps of the transition that change balances, in order."""
+
 
 @pytree
 class Simulation:
@@ -70,7 +78,7 @@ def advance(
     s, tally = _paid(rules, s, blocks, held, sync, totals, tally)
     s, tally = _with_block_values(s, blocks, keys[5], tally, sample_block_value)
     s, tally = _swept(rules, s, blocks, tally, quiet=quiet)
-    s, tally = (_quiet_transition if quiet else _transition)(rules, s, totals, tally)
+    s, tally = _transition(rules, s, totals, tally, quiet=quiet)
     share = held[1].astype(jnp.float64) / totals.total_active.astype(jnp.float64)
     leak = is_in_inactivity_leak(rules, s.state)
     tally = added(
@@ -182,73 +190,33 @@ def _swept(
     return simulation, added(tally, withdrawn=paid + swept)
 
 
-def _quiet_transition(
-    rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally
+def _transition(
+    rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally, *, quiet: bool
 ) -> tuple[Simulation, Tally]:
-    """The epoch transition where no queue moves."""
+    """The epoch transition, with what each step did to balances."""
     state = dataclasses.replace(simulation.state, slot=simulation.state.slot + rules.slots_per_epoch - 1)
     balances, inactivity = [state.balances], jnp.zeros_like(state.balances)
-    for step in quiet_steps(rules):
+    for step in quiet_steps(rules) if quiet else steps(rules):
         if step is process_rewards_and_penalties:
             inactivity = get_inactivity_penalty_deltas(rules, state)[1]
         state = step(rules, state, balances=totals) if step in BY_BALANCES else step(rules, state)
-        if step in (process_rewards_and_penalties, process_slashings):
-            balances.append(state.balances)
-    before, rewarded, punished = balances
-    gains, losses, leaked, slashed = sums(
-        jnp.where(rewarded > before, rewarded - before, 0),
-        jnp.where(rewarded < before, before - rewarded, 0),
-        inactivity,
-        rewarded - punished,
-    )
-    tally = added(
-        tally,
-        attestation_rewards=gains,
-        attestation_penalties=losses,
-        inactivity_penalties=leaked,
-        correlation_penalties=slashed,
-    )
-    state = dataclasses.replace(state, slot=state.slot + 1)
-    if has_balance_queues(rules):
-        state = dataclasses.replace(state, deposit_balance_to_consume=jnp.zeros((), jnp.uint64))
-    return dataclasses.replace(simulation, state=state, elapsed=simulation.elapsed + 1), tally
-
-
-def _transition(rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally) -> tuple[Simulation, Tally]:
-    """The epoch transition, with what each step did to balances."""
-    last = simulation.state.slot + rules.slots_per_epoch - 1
-    state = dataclasses.replace(simulation.state, slot=last)
-    balances, inactivity = [state.balances], jnp.zeros_like(state.balances)
-    for step in steps(rules):
-        if step is process_rewards_and_penalties:
-            inactivity = get_inactivity_penalty_deltas(rules, state)[1]
-        state = step(rules, state, balances=totals) if step in BY_BALANCES else step(rules, state)
-        if step in (
-            process_rewards_and_penalties,
-            process_slashings,
-            process_pending_deposits,
-            process_pending_consolidations,
-        ):
+        if step in _MOVES_BALANCES:
             balances.append(state.balances)
     before, rewarded, punished, *later = balances
-    deposited = later[0] if later else punished
-    gains, losses, leaked, slashed, credited = sums(
-        jnp.where(rewarded > before, rewarded - before, 0),
-        jnp.where(rewarded < before, before - rewarded, 0),
-        inactivity,
-        rewarded - punished,
-        deposited - punished,
-    )
-    tally = added(
-        tally,
-        attestation_rewards=gains,
-        attestation_penalties=losses,
-        inactivity_penalties=leaked,
-        correlation_penalties=slashed,
-        deposited=credited,
-    )
-    moved = simulation.transferred + (state.balances - punished).astype(jnp.int64)
+    changes = {
+        "attestation_rewards": jnp.where(rewarded > before, rewarded - before, 0),
+        "attestation_penalties": jnp.where(rewarded < before, before - rewarded, 0),
+        "inactivity_penalties": inactivity,
+        "correlation_penalties": rewarded - punished,
+    }
+    moved = simulation.transferred
+    if later:  # what deposits and consolidations moved
+        changes["deposited"] = later[0] - punished
+        moved = moved + (state.balances - punished).astype(jnp.int64)
+    tally = added(tally, **dict(zip(changes, sums(*changes.values()), strict=True)))
     state = dataclasses.replace(state, slot=state.slot + 1)
+    if quiet and has_balance_queues(rules):
+        state = dataclasses.replace(state, deposit_balance_to_consume=jnp.zeros((), jnp.uint64))
     return dataclasses.replace(simulation, state=state, transferred=moved, elapsed=simulation.elapsed + 1), tally
 
 

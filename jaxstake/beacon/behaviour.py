@@ -141,6 +141,12 @@ def due(event: Event | Merge, elapsed: jax.Array) -> tuple[jax.Array, jax.Array]
     return first + start, first + end
 
 
+def lasts(entry: Offline | Deposits, elapsed: jax.Array) -> jax.Array:
+    """Whether the epoch `elapsed` of a simulation is within the time of an entry."""
+    from_epoch, to_epoch = jnp.asarray(entry.from_epoch, jnp.uint64), jnp.asarray(entry.to_epoch, jnp.uint64)
+    return (elapsed >= from_epoch) & (elapsed < to_epoch)
+
+
 def _check_chance(name: str, value: Any, rows: int) -> None:
     if np.shape(value) not in ((), (rows,)):
         raise ValueError(f"{name} must be one number or one for each of the {rows} rows, got shape {np.shape(value)}")

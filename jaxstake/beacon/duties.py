@@ -25,7 +25,7 @@ from jaxstake.beacon.accessors import (
     get_unslashed_participating_indices,
     is_active_validator,
 )
-from jaxstake.beacon.behaviour import Behaviour, Offline
+from jaxstake.beacon.behaviour import Behaviour, lasts
 from jaxstake.beacon.block import sync_rewards
 from jaxstake.beacon.draws import bits, happens, sample_by_balance, threshold
 from jaxstake.beacon.integers import sums
@@ -62,7 +62,7 @@ def online(state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, down: j
     for place, cohort in enumerate(behaviour.offline):
         first, count = jnp.asarray(cohort.first, jnp.uint64), jnp.asarray(cohort.count, jnp.uint64)
         within = (row >= first) & (row < first + count)
-        found &= ~(within & _away(cohort, elapsed) & ~over[place])
+        found &= ~(within & lasts(cohort, elapsed) & ~over[place])
     return found
 
 
@@ -222,8 +222,3 @@ def of_rows(chance: Any, rows: jax.Array) -> jax.Array:
     """A chance, one for all or one for each row, at some rows, as a threshold."""
     limit = threshold(chance)
     return limit if limit.ndim == 0 else limit.at[rows].get(mode="clip")
-
-
-def _away(cohort: Offline, elapsed: jax.Array) -> jax.Array:
-    from_epoch, to_epoch = jnp.asarray(cohort.from_epoch, jnp.uint64), jnp.asarray(cohort.to_epoch, jnp.uint64)
-    return (elapsed >= from_epoch) & (elapsed < to_epoch)

@@ -22,7 +22,7 @@ from jaxstake.beacon.accessors import (
     is_active_validator,
     is_slashable_validator,
 )
-from jaxstake.beacon.behaviour import Deposits, Merge, due
+from jaxstake.beacon.behaviour import Deposits, Merge, due, lasts
 from jaxstake.beacon.churn import compute_consolidation_epoch_and_update_churn, get_consolidation_churn_limit
 from jaxstake.beacon.integers import NEVER, saturating_subtract
 from jaxstake.beacon.registry import initiate_validator_exits
@@ -79,9 +79,7 @@ def append_deposits(
     state: BeaconState, entry: Deposits, elapsed: jax.Array, next_key: jax.Array
 ) -> tuple[BeaconState, jax.Array]:
     """Deposits of new validators behind the queue, in the epochs of a schedule; and the next key after theirs."""
-    within = (elapsed >= jnp.asarray(entry.from_epoch, jnp.uint64)) & (
-        elapsed < jnp.asarray(entry.to_epoch, jnp.uint64)
-    )
+    within = lasts(entry, elapsed)
     keys = next_key + jnp.arange(entry.per_epoch, dtype=jnp.uint64)
     entries = {
         "pubkey_id": keys,

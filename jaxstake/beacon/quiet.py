@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxstake.beacon.behaviour import Behaviour, due
+from jaxstake.beacon.behaviour import Behaviour, due, lasts
 from jaxstake.beacon.epoch import Step, process_pending_consolidations, steps
 from jaxstake.beacon.integers import NEVER
 from jaxstake.beacon.pending import process_pending_deposits
@@ -62,7 +62,7 @@ def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: ja
         start, end = due(event, elapsed)
         quiet &= start == end
     for entry in behaviour.deposits:
-        quiet &= ~((elapsed >= entry.from_epoch) & (elapsed < entry.to_epoch))
+        quiet &= ~lasts(entry, elapsed)
     return quiet
 
 

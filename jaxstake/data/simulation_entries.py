@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxstake.beacon.behaviour import CHANCES
 from jaxstake.core.leaves import unknown_name
 
 BALANCE_ETH = 32
 """Balance of a validator without compounding credentials."""
-CHANCES = ("source", "target", "head", "sync", "proposal")
 
 _TIMES = ("from_day", "from_epoch", "days", "epochs")
 _ROWS = ("share", "first_share", "first", "count")

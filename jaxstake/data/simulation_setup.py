@@ -12,6 +12,7 @@ from jaxstake.beacon import behaviour as acts
 from jaxstake.beacon import rules as rules_of
 from jaxstake.beacon.arrays import state_from_arrays
 from jaxstake.beacon.behaviour import Behaviour
+from jaxstake.beacon.integers import NEVER
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
 from jaxstake.data.simulation_entries import BALANCE_ETH
@@ -23,7 +24,6 @@ START_EPOCH = 2048
 """Epoch of the chain in which simulations start: validators have been active for long enough to leave or merge."""
 
 _GWEI = 10**9
-_NEVER = 2**64 - 1
 _CONTAINERS: dict[str, Any] = {
     "offline": acts.Offline,
     "slashings": acts.Event,
@@ -119,7 +119,7 @@ def _state(plan: Plan, rules: Rules) -> BeaconState:
     # Spread evenly, so that every cohort has its part of them.
     large = (row + 1) * compounding // n > row * compounding // n
     held = np.where(large, plan.registry["compounding_balance_eth"], BALANCE_ETH).astype(np.uint64) * np.uint64(_GWEI)
-    zeros, never = np.zeros(n, np.uint64), np.full(n, _NEVER, np.uint64)
+    zeros, never = np.zeros(n, np.uint64), np.full(n, NEVER)
     deposits = sum(
         entry["per_epoch"] * (entry["to_epoch"] - entry["from_epoch"]) for entry in plan.schedules["deposits"]
     )
