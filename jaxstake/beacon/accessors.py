@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxstake.beacon.integers import NEVER, count, integer_squareroot, masked_sum, sums
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
-from jaxstake.core.pytree import leaf, pytree
+from jaxstake.core.pytree import branch, leaf, pytree
 
 SOURCE, TARGET, HEAD = range(3)
 """Flag indices of participation (Altair)."""
@@ -55,15 +55,40 @@ def has_flag(participation: jax.Array, flag_index: int) -> jax.Array:
     return participation & (1 << flag_index) != 0
 
 
+@pytree
+class Standing:
+    """Who counts in an epoch, masks [V]. One takes a byte a validator, the epochs that it follows from take 24."""
+
+    active: jax.Array = leaf(meaning="in the epoch")
+    unslashed: jax.Array = leaf(meaning="active and not slashed")
+    unslashed_before: jax.Array = leaf(meaning="active in the epoch before, and not slashed")
+    eligible: jax.Array = leaf(meaning="is rewarded and penalized")
+
+
+def get_standing(rules: Rules, state: BeaconState) -> Standing:
+    """Who counts in the current epoch.
+
+    It stays as it is through an epoch transition: exits and activations are for later epochs, and validators that a
+    deposit creates are not active.
+    """
+    active = is_active_validator(state, get_current_epoch(rules, state))
+    before = is_active_validator(state, get_previous_epoch(rules, state))
+    return Standing(
+        active=active,
+        unslashed=active & ~state.slashed,
+        unslashed_before=before & ~state.slashed,
+        eligible=get_eligible_validator_indices(rules, state),
+    )
+
+
 def get_unslashed_participating_indices(
-    rules: Rules, state: BeaconState, flag_index: int, *, current: bool = False
+    rules: Rules, state: BeaconState, flag_index: int, *, current: bool = False, standing: Standing | None = None
 ) -> jax.Array:
     """Mask [V] of who is active, not slashed and has a flag, in the previous epoch or in the current one (Altair)."""
+    standing = get_standing(rules, state) if standing is None else standing
     if current:
-        epoch, participation = get_current_epoch(rules, state), state.current_epoch_participation
-    else:
-        epoch, participation = get_previous_epoch(rules, state), state.previous_epoch_participation
-    return is_active_validator(state, epoch) & has_flag(participation, flag_index) & ~state.slashed
+        return standing.unslashed & has_flag(state.current_epoch_participation, flag_index)
+    return standing.unslashed_before & has_flag(state.previous_epoch_participation, flag_index)
 
 
 def get_total_balances(rules: Rules, state: BeaconState, *members: jax.Array) -> tuple[jax.Array, ...]:
@@ -73,29 +98,41 @@ def get_total_balances(rules: Rules, state: BeaconState, *members: jax.Array) ->
 
 
 @pytree
-class EpochBalances:
-    """The five totals that the accounting of an epoch needs, Gwei, at least one increment each."""
+class EpochView:
+    """What the steps of an epoch's accounting share: who counts, and totals, Gwei."""
 
-    total_active: jax.Array = leaf(unit="Gwei")
+    standing: Standing = branch()
+    total_active: jax.Array = leaf(unit="Gwei", meaning="at least one increment, as are the next two")
     participating: tuple[jax.Array, ...] = leaf(unit="Gwei", meaning="source, target, head of the previous epoch")
     current_target: jax.Array = leaf(unit="Gwei")
+    current: tuple[jax.Array, ...] = leaf(unit="Gwei", meaning="source, target, head of the current epoch")
 
 
-def get_epoch_balances(rules: Rules, state: BeaconState) -> EpochBalances:
+def get_epoch_view(rules: Rules, state: BeaconState, *, standing: Standing | None = None) -> EpochView:
     """The total active balance and who holds which flag, in one pass; every step that needs one asks for all.
 
     Source: `get_total_active_balance` (phase 0), `get_total_balance` of `get_unslashed_participating_indices` (Altair).
     """
-    active = is_active_validator(state, get_current_epoch(rules, state))
-    previous = [get_unslashed_participating_indices(rules, state, flag) for flag in (SOURCE, TARGET, HEAD)]
-    current = get_unslashed_participating_indices(rules, state, TARGET, current=True)
-    total, *participating, current_target = get_total_balances(rules, state, active, *previous, current)
-    return EpochBalances(total_active=total, participating=tuple(participating), current_target=current_target)
+    standing = get_standing(rules, state) if standing is None else standing
+
+    def held(flag: int, *, current: bool) -> jax.Array:
+        return get_unslashed_participating_indices(rules, state, flag, current=current, standing=standing)
+
+    members = [standing.active, *(held(flag, current=now) for now in (False, True) for flag in (SOURCE, TARGET, HEAD))]
+    found = sums(*(jnp.where(mask, state.effective_balance, 0) for mask in members))
+    total, *before = (jnp.maximum(one, rules.effective_balance_increment_gwei) for one in found[:4])
+    return EpochView(
+        standing=standing,
+        total_active=total,
+        participating=tuple(before),
+        current_target=jnp.maximum(found[4 + TARGET], rules.effective_balance_increment_gwei),
+        current=found[4:],
+    )
 
 
-def total_active_of(rules: Rules, state: BeaconState, balances: EpochBalances | None) -> jax.Array:
-    """The total active balance, from the totals of the epoch if they are at hand."""
-    return get_total_active_balance(rules, state) if balances is None else balances.total_active
+def total_active_of(rules: Rules, state: BeaconState, view: EpochView | None) -> jax.Array:
+    """The total active balance, from the view of the epoch if it is at hand."""
+    return get_total_active_balance(rules, state) if view is None else view.total_active
 
 
 def get_total_active_balance(rules: Rules, state: BeaconState) -> jax.Array:

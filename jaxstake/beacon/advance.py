@@ -10,13 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstake.beacon import duties, operations
-from jaxstake.beacon.accessors import EpochBalances, get_current_epoch, is_in_inactivity_leak
+from jaxstake.beacon.accessors import (
+    TARGET,
+    EpochView,
+    get_current_epoch,
+    get_epoch_view,
+    get_standing,
+    get_total_active_balance,
+    is_in_inactivity_leak,
+)
 from jaxstake.beacon.behaviour import Behaviour, due
 from jaxstake.beacon.draws import sample_committee
-from jaxstake.beacon.epoch import BY_BALANCES, process_pending_consolidations, steps
-from jaxstake.beacon.integers import sums, total
+from jaxstake.beacon.epoch import WITH_VIEW, process_pending_consolidations, steps
+from jaxstake.beacon.integers import saturating_subtract, sums, total
 from jaxstake.beacon.pending import process_pending_deposits
-from jaxstake.beacon.quiet import quiet_steps
+from jaxstake.beacon.quiet import Watch, quiet_steps
 from jaxstake.beacon.records import Tally, added
 from jaxstake.beacon.registry import process_slashings
 from jaxstake.beacon.rewards import get_inactivity_penalty_deltas, process_rewards_and_penalties
@@ -25,14 +33,6 @@ from jaxstake.beacon.state import BeaconState
 from jaxstake.beacon.sweep import sweep_of_blocks, sweeps_alone
 from jaxstake.beacon.withdrawals import process_withdrawals
 from jaxstake.core.pytree import branch, leaf, pytree
-
-_MOVES_BALANCES = (
-    process_rewards_and_penalties,
-    process_slashings,
-    process_pending_deposits,
-    process_pending_consolidations,
-)
-"""Steps of the transition that change balances, in order."""
 
 
 @pytree
@@ -59,9 +59,13 @@ def advance(
     tally: Tally,
     *,
     sample_block_value: duties.Sampler | None = None,
-    quiet: bool = False,
+    over: Watch | None = None,
 ) -> tuple[Simulation, Tally]:
-    """One epoch of a simulation, with its sums added to a tally; see `simulate`. Quiet only if `is_quiet` says so."""
+    """One epoch of a simulation, with its sums added to a tally; see `simulate`.
+
+    With a watch `over` the state the epoch is taken for quiet, as `is_quiet` must have said.
+    """
+    quiet = over is not None
     keys = jax.random.split(jax.random.fold_in(key, simulation.elapsed.astype(jnp.uint32)), 6)
     s = _new_committee(rules, simulation, keys[0])
     s = dataclasses.replace(s, down=duties.next_outages(behaviour, s.down, keys[1]))
@@ -69,17 +73,16 @@ def advance(
     blocks = duties.draw_blocks(rules, s.state, behaviour, up, keys[2])
     if not quiet:
         s, tally = _scheduled(rules, s, behaviour, blocks, tally)
-    votes = duties.draw_votes(rules, s.state, behaviour, up, blocks, keys[3])
+    standing = over.standing if over is not None else get_standing(rules, s.state)
+    votes = duties.draw_votes(rules, behaviour, standing.unslashed & up, blocks, keys[3])
     s = _with_state(s, current_epoch_participation=votes)
-    totals, held = duties.epoch_totals(rules, s.state)
-    sync = duties.draw_sync(
-        rules, behaviour, up, blocks, s.committee, keys[4], total_active_balance=totals.total_active
-    )
-    s, tally = _paid(rules, s, blocks, held, sync, totals, tally)
+    view = get_epoch_view(rules, s.state, standing=standing)
+    sync = duties.draw_sync(rules, behaviour, up, blocks, s.committee, keys[4], total_active_balance=view.total_active)
+    s, tally = _paid(rules, s, blocks, sync, view, tally)
     s, tally = _with_block_values(s, blocks, keys[5], tally, sample_block_value)
     s, tally = _swept(rules, s, blocks, tally, quiet=quiet)
-    s, tally = _transition(rules, s, totals, tally, quiet=quiet)
-    share = held[1].astype(jnp.float64) / totals.total_active.astype(jnp.float64)
+    s, tally = _transition(rules, s, view, tally, quiet=quiet)
+    share = view.current[TARGET].astype(jnp.float64) / view.total_active.astype(jnp.float64)
     leak = is_in_inactivity_leak(rules, s.state)
     tally = added(
         tally,
@@ -124,7 +127,7 @@ def _scheduled(
         s = dataclasses.replace(s, state=state, next_key=next_key)
     if behaviour.merges:
         before = s.state.balances
-        active = duties.epoch_totals(rules, s.state)[0].total_active
+        active = get_total_active_balance(rules, s.state)
         for merge in behaviour.merges:
             state = operations.request_merges(rules, s.state, merge, elapsed, total_active_balance=active)
             s = dataclasses.replace(s, state=state)
@@ -138,14 +141,13 @@ def _paid(
     rules: Rules,
     simulation: Simulation,
     blocks: duties.Blocks,
-    held: tuple[jax.Array, ...],
     sync: duties.SyncRewards,
-    totals: EpochBalances,
+    view: EpochView,
     tally: Tally,
 ) -> tuple[Simulation, Tally]:
     """What the epoch's blocks bring proposers and the sync committee."""
     there = blocks.present
-    inclusion = duties.inclusion_rewards(rules, blocks, held, total_active_balance=totals.total_active)
+    inclusion = duties.inclusion_rewards(rules, blocks, view.current, total_active_balance=view.total_active)
     balances, taken = duties.pay_sync(simulation.state.balances, simulation.committee, sync)
     earned = jnp.where(there, inclusion + sync.proposers, 0)
     balances = balances.at[blocks.proposer].add(earned, mode="drop")
@@ -191,28 +193,28 @@ def _swept(
 
 
 def _transition(
-    rules: Rules, simulation: Simulation, totals: EpochBalances, tally: Tally, *, quiet: bool
+    rules: Rules, simulation: Simulation, view: EpochView, tally: Tally, *, quiet: bool
 ) -> tuple[Simulation, Tally]:
     """The epoch transition, with what each step did to balances."""
     state = dataclasses.replace(simulation.state, slot=simulation.state.slot + rules.slots_per_epoch - 1)
-    balances, inactivity = [state.balances], jnp.zeros_like(state.balances)
+    moved, changes, inflows = simulation.transferred, {}, []
     for step in quiet_steps(rules) if quiet else steps(rules):
+        before = state
+        state = step(rules, state, view=view) if step in WITH_VIEW else step(rules, state)
         if step is process_rewards_and_penalties:
-            inactivity = get_inactivity_penalty_deltas(rules, state)[1]
-        state = step(rules, state, balances=totals) if step in BY_BALANCES else step(rules, state)
-        if step in _MOVES_BALANCES:
-            balances.append(state.balances)
-    before, rewarded, punished, *later = balances
-    changes = {
-        "attestation_rewards": jnp.where(rewarded > before, rewarded - before, 0),
-        "attestation_penalties": jnp.where(rewarded < before, before - rewarded, 0),
-        "inactivity_penalties": inactivity,
-        "correlation_penalties": rewarded - punished,
-    }
-    moved = simulation.transferred
-    if later:  # what deposits and consolidations moved
-        changes["deposited"] = later[0] - punished
-        moved = moved + (state.balances - punished).astype(jnp.int64)
+            changes = {
+                "attestation_rewards": jnp.where(state.balances > before.balances, state.balances - before.balances, 0),
+                "attestation_penalties": saturating_subtract(before.balances, state.balances),
+                "inactivity_penalties": get_inactivity_penalty_deltas(rules, before, standing=view.standing)[1],
+            }
+        elif step is process_slashings:
+            changes["correlation_penalties"] = before.balances - state.balances
+        elif step in (process_pending_deposits, process_pending_consolidations):
+            inflows.append(state.balances - before.balances)
+    if inflows:
+        both = sum(inflows[1:], inflows[0])
+        changes["deposited"] = inflows[0]
+        moved = moved + both.astype(jnp.int64)
     tally = added(tally, **dict(zip(changes, sums(*changes.values()), strict=True)))
     state = dataclasses.replace(state, slot=state.slot + 1)
     if quiet and has_balance_queues(rules):

@@ -15,20 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstake.beacon.accessors import (
-    HEAD,
-    SOURCE,
-    TARGET,
-    EpochBalances,
-    get_base_reward_per_increment,
-    get_current_epoch,
-    get_unslashed_participating_indices,
-    is_active_validator,
-)
+from jaxstake.beacon.accessors import get_base_reward_per_increment
 from jaxstake.beacon.behaviour import Behaviour, lasts
 from jaxstake.beacon.block import sync_rewards
 from jaxstake.beacon.draws import bits, happens, sample_by_balance, threshold
-from jaxstake.beacon.integers import sums
 from jaxstake.beacon.rules import Rules, participation_flag_weights
 from jaxstake.beacon.state import BeaconState
 from jaxstake.core.pytree import leaf, pytree
@@ -84,21 +74,25 @@ def draw_blocks(rules: Rules, state: BeaconState, behaviour: Behaviour, up: jax.
     return Blocks(proposer=proposer, present=arrives)
 
 
-def draw_votes(
-    rules: Rules, state: BeaconState, behaviour: Behaviour, up: jax.Array, blocks: Blocks, key: jax.Array
-) -> jax.Array:
+def draw_votes(rules: Rules, behaviour: Behaviour, able: jax.Array, blocks: Blocks, key: jax.Array) -> jax.Array:
     """Participation flags of the current epoch, bits in uint8 [V].
+
+    Args:
+        rules: of the fork.
+        behaviour: chances of each flag.
+        able: who votes: active, not slashed and online, bool [V].
+        blocks: of the epoch.
+        key: of this drawing.
 
     Source: `get_attestation_participation_flag_indices` (Altair, Deneb), with the delay until the next block.
     """
-    drawn = bits(key, jnp.arange(state.balances.shape[0], dtype=jnp.uint32))
-    votes = is_active_validator(state, get_current_epoch(rules, state)) & up & ~state.slashed
+    drawn = bits(key, jnp.arange(able.shape[0], dtype=jnp.uint32))
     slot = drawn & np.uint32(rules.slots_per_epoch - 1)
     flags = jnp.zeros(drawn.shape, jnp.uint8)
     for flag, timely in enumerate(timely_slots(rules, blocks)):
         chance = (behaviour.source, behaviour.target, behaviour.head)[flag]
         packed = jnp.sum(timely.astype(jnp.uint32) << jnp.arange(timely.size, dtype=jnp.uint32), dtype=jnp.uint32)
-        earned = votes & happens(drawn, threshold(chance)) & ((packed >> slot) & 1 == 1)
+        earned = able & happens(drawn, threshold(chance)) & ((packed >> slot) & 1 == 1)
         flags |= earned.astype(jnp.uint8) << flag
     return flags
 
@@ -115,19 +109,6 @@ def timely_slots(rules: Rules, blocks: Blocks) -> tuple[jax.Array, jax.Array, ja
         included,  # up to an epoch, and from Deneb at any delay
         waits == rules.min_attestation_inclusion_delay,
     )
-
-
-def epoch_totals(rules: Rules, state: BeaconState) -> tuple[EpochBalances, tuple[jax.Array, ...]]:
-    """The totals that the accounting of the epoch needs, and the stake behind its own votes, Gwei, in one pass."""
-    active = is_active_validator(state, get_current_epoch(rules, state))
-    flags = (SOURCE, TARGET, HEAD)
-    previous = [get_unslashed_participating_indices(rules, state, flag) for flag in flags]
-    current = [get_unslashed_participating_indices(rules, state, flag, current=True) for flag in flags]
-    found = sums(*(jnp.where(mask, state.effective_balance, 0) for mask in (active, *previous, *current)))
-    least = rules.effective_balance_increment_gwei
-    total, *held = (jnp.maximum(one, least) for one in found[:5])
-    current_target = jnp.maximum(found[5], least)
-    return EpochBalances(total_active=total, participating=tuple(held[:3]), current_target=current_target), found[4:]
 
 
 def inclusion_rewards(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxstake.beacon.accessors import get_epoch_balances
+from jaxstake.beacon.accessors import get_epoch_view
 from jaxstake.beacon.checks import require_state
 from jaxstake.beacon.finality import process_justification_and_finalization
 from jaxstake.beacon.pending import (
@@ -26,16 +26,17 @@ from jaxstake.beacon.rules import Rules, has_balance_queues, has_builders
 from jaxstake.beacon.state import BeaconState
 
 Step = Callable[..., BeaconState]
-BY_BALANCES: frozenset[Step] = frozenset(
+WITH_VIEW: frozenset[Step] = frozenset(
     {
         process_justification_and_finalization,
+        process_inactivity_updates,
         process_rewards_and_penalties,
         process_slashings,
         process_pending_deposits,
         process_builder_pending_payments,
     }
 )
-"""Steps that need totals of the epoch. They work them out themselves, unless `balances` gives them."""
+"""Steps that need the view of the epoch. They work it out themselves, unless `view` gives it."""
 
 
 def process_participation_flag_updates(rules: Rules, state: BeaconState) -> BeaconState:
@@ -87,9 +88,8 @@ def process_epoch(rules: Rules, state: BeaconState) -> BeaconState:
     summaries, RANDAO mixes, and the drawing of proposers and committees, which are arguments of the block functions.
     """
     require_state(rules, state)
-    # Who is active, votes and effective balances stay as they are until the last of the steps that read the totals:
-    # exits and activations are for later epochs, and validators that a deposit creates are not active.
-    balances = get_epoch_balances(rules, state)
+    # Who counts, votes and effective balances stay as they are until the last of the steps that read the view.
+    view = get_epoch_view(rules, state)
     for step in steps(rules):
-        state = step(rules, state, balances=balances) if step in BY_BALANCES else step(rules, state)
+        state = step(rules, state, view=view) if step in WITH_VIEW else step(rules, state)
     return state

@@ -7,25 +7,25 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxstake.beacon.accessors import TARGET, EpochBalances, get_current_epoch, get_epoch_balances, get_previous_epoch
+from jaxstake.beacon.accessors import TARGET, EpochView, get_current_epoch, get_epoch_view, get_previous_epoch
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
 
 
 def process_justification_and_finalization(
-    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
+    rules: Rules, state: BeaconState, *, view: EpochView | None = None
 ) -> BeaconState:
     """Justify the epochs whose target two thirds of the stake attested, and finalize; not in the first two epochs.
 
     Source: `process_justification_and_finalization` (Altair).
     """
-    balances = get_epoch_balances(rules, state) if balances is None else balances
+    view = get_epoch_view(rules, state) if view is None else view
     new = weigh_justification_and_finalization(
         rules,
         state,
-        total_active_balance=balances.total_active,
-        previous_epoch_target_balance=balances.participating[TARGET],
-        current_epoch_target_balance=balances.current_target,
+        total_active_balance=view.total_active,
+        previous_epoch_target_balance=view.participating[TARGET],
+        current_epoch_target_balance=view.current_target,
     )
     early = get_current_epoch(rules, state) <= 1
     names = ("justification_bits", "previous_justified_epoch", "current_justified_epoch", "finalized_epoch")

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.beacon import queues
-from jaxstake.beacon.accessors import EpochBalances, get_current_epoch, get_max_effective_balance, total_active_of
+from jaxstake.beacon.accessors import EpochView, get_current_epoch, get_max_effective_balance, total_active_of
 from jaxstake.beacon.churn import get_activation_churn_limit
 from jaxstake.beacon.integers import NEVER, first
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState, BuilderPendingPayments
 
 
-def process_pending_deposits(rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None) -> BeaconState:
+def process_pending_deposits(rules: Rules, state: BeaconState, *, view: EpochView | None = None) -> BeaconState:
     """Credit the deposits at the head of the queue that finality and churn let in; new keys create validators.
 
     At most 16 deposits are looked at. Which of them are reached follows from cumulative sums, without a loop: deposits
@@ -34,7 +34,7 @@ def process_pending_deposits(rules: Rules, state: BeaconState, *, balances: Epoc
     postponed = ~withdrawn & (exit_epoch != NEVER)
     consumes = ~withdrawn & ~postponed
 
-    total = total_active_of(rules, state, balances)
+    total = total_active_of(rules, state, view)
     available = state.deposit_balance_to_consume + get_activation_churn_limit(rules, total_active_balance=total)
     spent = jnp.cumsum(jnp.where(consumes, head["amount"], 0), dtype=jnp.uint64)
     held = head["slot"] > state.finalized_epoch * rules.slots_per_epoch
@@ -87,15 +87,13 @@ def get_builder_payment_quorum_threshold(rules: Rules, *, total_active_balance: 
     return per_slot * rules.builder_payment_threshold_numerator // rules.builder_payment_threshold_denominator
 
 
-def process_builder_pending_payments(
-    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
-) -> BeaconState:
+def process_builder_pending_payments(rules: Rules, state: BeaconState, *, view: EpochView | None = None) -> BeaconState:
     """Queue the payments of the previous epoch that reached the quorum, and move the window on by an epoch.
 
     Source: `process_builder_pending_payments` (Gloas).
     """
     payments, slots = state.builder_pending_payments, rules.slots_per_epoch
-    total = total_active_of(rules, state, balances)
+    total = total_active_of(rules, state, view)
     quorum = get_builder_payment_quorum_threshold(rules, total_active_balance=total)
     columns = {field.name: getattr(payments, field.name) for field in dataclasses.fields(payments)}
     old = {name: columns[name][:slots] for name in ("amount", "builder_index")}

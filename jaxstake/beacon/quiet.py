@@ -1,7 +1,8 @@
 """Epochs in which nobody enters, leaves or is slashed: nearly all. They leave most arrays alone, so they are fast.
 
 A step that may write an array makes XLA copy it, also where nothing is written, and a million validators have more
-than ten such arrays. So a simulation goes through quiet epochs in a loop of their own, to the same result.
+than ten such arrays. So a simulation goes through quiet epochs in a loop of their own, to the same result. Who counts
+is worked out once for a stretch of them, which ends where it changes.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxstake.beacon.accessors import Standing, get_current_epoch, get_standing
 from jaxstake.beacon.behaviour import Behaviour, due, lasts
 from jaxstake.beacon.epoch import Step, process_pending_consolidations, steps
-from jaxstake.beacon.integers import NEVER
+from jaxstake.beacon.integers import NEVER, saturating_subtract
 from jaxstake.beacon.pending import process_pending_deposits
-from jaxstake.beacon.registry import process_registry_updates
+from jaxstake.beacon.registry import process_registry_updates, process_slashings
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 from jaxstake.beacon.sweep import sweeps_alone
-from jaxstake.core.pytree import leaf, pytree
+from jaxstake.core.pytree import branch, leaf, pytree
 
-IDLE: frozenset[Step] = frozenset({process_registry_updates, process_pending_deposits, process_pending_consolidations})
+IDLE: frozenset[Step] = frozenset(
+    {process_registry_updates, process_slashings, process_pending_deposits, process_pending_consolidations}
+)
 """Steps that do nothing in a quiet epoch, but for setting `deposit_balance_to_consume` to zero."""
 
 
@@ -27,23 +31,45 @@ IDLE: frozenset[Step] = frozenset({process_registry_updates, process_pending_dep
 class Watch:
     """What only an epoch that is not quiet changes, of every validator."""
 
+    standing: Standing = branch()
+    until: jax.Array = leaf(unit="epoch", meaning="the first in which another validator counts, or one is punished")
     outside: jax.Array = leaf(meaning="[V], not in the activation queue and never was")
     inside: jax.Array = leaf(meaning="[V], active or about to be, with no exit")
     waiting: jax.Array = leaf(meaning="whether anybody is in the activation queue")
 
 
-def watch(state: BeaconState) -> Watch:
+def watch(rules: Rules, state: BeaconState) -> Watch:
     """The watch over a state, which holds while epochs are quiet."""
     outside = state.activation_eligibility_epoch == NEVER
     idle = state.activation_epoch == NEVER
-    return Watch(outside=outside, inside=~idle & (state.exit_epoch == NEVER), waiting=jnp.any(~outside & idle))
+    return Watch(
+        standing=get_standing(rules, state),
+        until=_next_change(rules, state),
+        outside=outside,
+        inside=~idle & (state.exit_epoch == NEVER),
+        waiting=jnp.any(~outside & idle),
+    )
+
+
+def _next_change(rules: Rules, state: BeaconState) -> jax.Array:
+    """The first epoch to come in which `get_standing` differs or a correlation penalty is due; now if one is due."""
+    now = get_current_epoch(rules, state)
+    released = jnp.where(state.slashed, state.withdrawable_epoch, NEVER)
+    punished = saturating_subtract(released, jnp.uint64(rules.epochs_per_slashings_vector // 2))
+    # Who was active in the epoch before counts too. After "never" comes 0, which is not to come.
+    changes = (state.activation_epoch, state.activation_epoch + 1, state.exit_epoch, state.exit_epoch + 1, released)
+    soonest = jnp.where(punished >= now, punished, NEVER)
+    for change in changes:
+        soonest = jnp.minimum(soonest, jnp.where(change > now, change, NEVER))
+    return jnp.min(soonest, initial=NEVER)
 
 
 def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, over: Watch) -> jax.Array:
     """Whether the next epoch is sure to be quiet.
 
-    Nobody waits for activation, nobody can enter the queue or is to be ejected, no deposit, consolidation or requested
-    withdrawal is pending, no builder is there to be paid, and no schedule is due.
+    Nobody waits for activation, nobody can enter the queue or is to be ejected, nobody begins or ceases to count or is
+    punished, no deposit, consolidation or requested withdrawal is pending, no builder is there to be paid, and no
+    schedule is due.
 
     Args:
         rules: of the fork.
@@ -55,7 +81,8 @@ def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: ja
     full = rules.min_activation_balance_gwei if has_balance_queues(rules) else rules.max_effective_balance_gwei
     effective = state.effective_balance
     moves = (over.outside & (effective >= full)) | (over.inside & (effective <= rules.ejection_balance_gwei))
-    quiet = ~over.waiting & ~jnp.any(moves) & sweeps_alone(rules, state)
+    quiet = ~over.waiting & (get_current_epoch(rules, state) < over.until)
+    quiet &= ~jnp.any(moves) & sweeps_alone(rules, state)
     if has_balance_queues(rules):
         quiet &= (state.pending_deposits.length == 0) & (state.pending_consolidations.length == 0)
     for event in (*behaviour.slashings, *behaviour.exits, *behaviour.merges):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.beacon.accessors import (
-    EpochBalances,
+    EpochView,
     compute_activation_exit_epoch,
     get_active_validator_count,
     get_current_epoch,
@@ -88,7 +88,7 @@ def initiate_validator_exit(rules: Rules, state: BeaconState, index: jax.Array) 
     )
 
 
-def process_slashings(rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None) -> BeaconState:
+def process_slashings(rules: Rules, state: BeaconState, *, view: EpochView | None = None) -> BeaconState:
     """The correlation penalty, half a slashings vector before a slashed validator may withdraw.
 
     With S all slashed in the window, k the multiplier, T the total: to Deneb `m min(kS, T) // T` whole increments;
@@ -96,7 +96,7 @@ def process_slashings(rules: Rules, state: BeaconState, *, balances: EpochBalanc
 
     Source: `process_slashings` (phase 0, Altair, Bellatrix, Electra).
     """
-    total, increment = total_active_of(rules, state, balances), rules.effective_balance_increment_gwei
+    total, increment = total_active_of(rules, state, view), rules.effective_balance_increment_gwei
     slashed = jnp.sum(state.slashings, dtype=jnp.uint64)
     adjusted = jnp.minimum(slashed * rules.proportional_slashing_multiplier, total)
     if has_balance_queues(rules):

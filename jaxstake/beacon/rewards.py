@@ -19,16 +19,15 @@ import jax.numpy as jnp
 from jaxstake.beacon.accessors import (
     HEAD,
     TARGET,
-    EpochBalances,
+    EpochView,
+    Standing,
     get_base_reward_per_increment,
     get_current_epoch,
-    get_eligible_validator_indices,
-    get_epoch_balances,
-    get_previous_epoch,
+    get_epoch_view,
+    get_standing,
     get_unslashed_participating_indices,
     has_flag,
     increments,
-    is_active_validator,
     is_in_inactivity_leak,
 )
 from jaxstake.beacon.integers import saturating_subtract
@@ -49,7 +48,7 @@ def look_up(rules: Rules, state: BeaconState, table: jax.Array) -> jax.Array:
     return table.at[increments(rules, state).astype(jnp.int32)].get(mode="clip")
 
 
-def flag_tables(rules: Rules, state: BeaconState, balances: EpochBalances) -> list[Deltas]:
+def flag_tables(rules: Rules, state: BeaconState, view: EpochView) -> list[Deltas]:
     """Reward for holding and penalty for missing each flag, Gwei, over `by_increments` [M] each.
 
     With base reward b, weight w, P the increments that hold the flag and A all active ones: `b w P // (64 A)`, or
@@ -57,12 +56,12 @@ def flag_tables(rules: Rules, state: BeaconState, balances: EpochBalances) -> li
 
     Source: `get_flag_index_deltas` (Altair).
     """
-    total, increment = balances.total_active, rules.effective_balance_increment_gwei
+    total, increment = view.total_active, rules.effective_balance_increment_gwei
     base = by_increments(rules) * get_base_reward_per_increment(rules, total_active_balance=total)
     leak, none = is_in_inactivity_leak(rules, state), jnp.zeros_like(base)
     tables = []
     for flag, weight in enumerate(participation_flag_weights(rules)):
-        numerator = base * weight * (balances.participating[flag] // increment)
+        numerator = base * weight * (view.participating[flag] // increment)
         reward = numerator // (total // increment * rules.weight_denominator)
         penalty = none if flag == HEAD else base * weight // rules.weight_denominator
         tables.append((jnp.where(leak, none, reward), penalty))
@@ -74,67 +73,66 @@ def get_flag_index_deltas(rules: Rules, state: BeaconState, flag_index: int) -> 
 
     Source: `get_flag_index_deltas` (Altair).
     """
-    reward, penalty = flag_tables(rules, state, get_epoch_balances(rules, state))[flag_index]
-    participating = get_unslashed_participating_indices(rules, state, flag_index)
-    eligible = get_eligible_validator_indices(rules, state)
+    view = get_epoch_view(rules, state)
+    reward, penalty = flag_tables(rules, state, view)[flag_index]
+    participating = get_unslashed_participating_indices(rules, state, flag_index, standing=view.standing)
+    eligible = view.standing.eligible
     return (
         jnp.where(eligible & participating, look_up(rules, state, reward), 0),
         jnp.where(eligible & ~participating, look_up(rules, state, penalty), 0),
     )
 
 
-def get_inactivity_penalty_deltas(rules: Rules, state: BeaconState) -> Deltas:
+def get_inactivity_penalty_deltas(rules: Rules, state: BeaconState, *, standing: Standing | None = None) -> Deltas:
     """Penalties by inactivity score, Gwei [V]; the rewards are zero.
 
     `EB * score // (INACTIVITY_SCORE_BIAS * INACTIVITY_PENALTY_QUOTIENT)` for who is eligible and misses the target.
 
     Source: `get_inactivity_penalty_deltas` (Altair, Bellatrix).
     """
-    reached = get_unslashed_participating_indices(rules, state, TARGET)
+    standing = get_standing(rules, state) if standing is None else standing
+    reached = get_unslashed_participating_indices(rules, state, TARGET, standing=standing)
     denominator = rules.inactivity_score_bias * rules.inactivity_penalty_quotient
     penalty = state.effective_balance * state.inactivity_scores // denominator
-    missed = get_eligible_validator_indices(rules, state) & ~reached
+    missed = standing.eligible & ~reached
     return jnp.zeros_like(penalty), jnp.where(missed, penalty, 0)
 
 
-def process_rewards_and_penalties(
-    rules: Rules, state: BeaconState, *, balances: EpochBalances | None = None
-) -> BeaconState:
+def process_rewards_and_penalties(rules: Rules, state: BeaconState, *, view: EpochView | None = None) -> BeaconState:
     """The four pairs of rewards and penalties, one after another, each stopping at a balance of zero.
 
     Source: `process_rewards_and_penalties` (Altair).
     """
-    balances = get_epoch_balances(rules, state) if balances is None else balances
+    view = get_epoch_view(rules, state) if view is None else view
     most, not_genesis = by_increments(rules).shape[0], get_current_epoch(rules, state) != 0
     nothing = jnp.zeros(most * 8, jnp.uint64)
     # A branch is also what keeps XLA from working out the entries of the tables anew for every validator.
     change, floor = jax.lax.cond(
-        not_genesis, lambda: _maps_by_flags(flag_tables(rules, state, balances)), lambda: (nothing, nothing)
+        not_genesis, lambda: _maps_by_flags(flag_tables(rules, state, view)), lambda: (nothing, nothing)
     )
-    counts = is_active_validator(state, get_previous_epoch(rules, state)) & ~state.slashed
-    held = jnp.where(counts, state.previous_epoch_participation & 7, 0).astype(jnp.int32)
+    held = jnp.where(view.standing.unslashed_before, state.previous_epoch_participation & 7, 0).astype(jnp.int32)
     place = increments(rules, state).astype(jnp.int32) * 8 + held
     change, floor = (table.at[place].get(mode="clip") for table in (change, floor))
     moved = state.balances + change
     negative = (change >> 63 != 0) & (moved > state.balances)  # a loss beyond the balance wraps around
     rewarded = jnp.where(negative, floor, jnp.maximum(moved, floor))
-    eligible = get_eligible_validator_indices(rules, state) & not_genesis
-    _, inactivity = get_inactivity_penalty_deltas(rules, state)
+    eligible = view.standing.eligible & not_genesis
+    _, inactivity = get_inactivity_penalty_deltas(rules, state, standing=view.standing)
     after = jnp.where(eligible, saturating_subtract(rewarded, inactivity), state.balances)
     return dataclasses.replace(state, balances=after)
 
 
-def process_inactivity_updates(rules: Rules, state: BeaconState) -> BeaconState:
+def process_inactivity_updates(rules: Rules, state: BeaconState, *, view: EpochView | None = None) -> BeaconState:
     """Scores rise by the bias for a missed target, fall by one for a reached one, and recover outside a leak.
 
     Source: `process_inactivity_updates` (Altair).
     """
-    scores = state.inactivity_scores
-    reached = get_unslashed_participating_indices(rules, state, TARGET)
+    scores, standing = state.inactivity_scores, get_standing(rules, state) if view is None else view.standing
+    reached = get_unslashed_participating_indices(rules, state, TARGET, standing=standing)
     moved = jnp.where(reached, saturating_subtract(scores, jnp.uint64(1)), scores + rules.inactivity_score_bias)
     recovered = saturating_subtract(moved, jnp.uint64(rules.inactivity_score_recovery_rate))
     new = jnp.where(is_in_inactivity_leak(rules, state), moved, recovered)
-    counts = get_eligible_validator_indices(rules, state) & (get_current_epoch(rules, state) != 0)
+    counts = standing.eligible & (get_current_epoch(rules, state) != 0)
     return dataclasses.replace(state, inactivity_scores=jnp.where(counts, new, scores))
 
 

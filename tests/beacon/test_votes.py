@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstake.beacon import duties, rules
+from jaxstake.beacon import accessors, duties, rules
 from jaxstake.beacon.behaviour import Behaviour
 from tests.beacon.networks import ETH, network
 
@@ -126,7 +126,8 @@ def chosen_votes(fork):
     slashed = np.arange(N) >= N - 20
     left = np.where(np.arange(N) >= N - 10, np.uint64(5), np.uint64(2**64 - 1))
     state = dataclasses.replace(state, slashed=jnp.asarray(slashed), exit_epoch=jnp.asarray(left))
-    return jax.jit(lambda present, key: duties.draw_votes(r, state, chance, jnp.asarray(up), blocks(present), key))
+    able = accessors.get_standing(r, state).unslashed & up
+    return jax.jit(lambda present, key: duties.draw_votes(r, chance, able, blocks(present), key))
 
 
 @pytest.mark.parametrize("number", range(12))
