@@ -21,6 +21,7 @@ from benchmarks import (
     memory,
     public_sweep,
     queue,
+    simulated,
     table,
     value_sweep,
 )
@@ -37,6 +38,7 @@ WORKLOADS = {
     "dynamics": dynamics,
     "luck": luck,
     "epoch": epoch,
+    "simulate": simulated,
 }
 
 
@@ -51,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lanes", type=_count, help="a power of two, such as 2^22; default by platform")
     parser.add_argument("--repeat", type=int, default=11, help="timed runs of each implementation")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats, to see that it works")
-    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, "memory"], help="some of the workloads")
+    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, "memory", "year"], help="some of the workloads")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     return parser.parse_args()
@@ -96,6 +98,9 @@ def main() -> None:
     if "memory" in wanted:
         counts = (1 << 16, 1 << 20) if given.quick else (1 << 20, 1 << 26) if on_cpu else (1 << 24, 1 << 30)
         found += memory.rows(counts, device=device)
+    if "year" in wanted:
+        validators, n_epochs = ((10_000,), 8) if given.quick else (epoch.VALIDATORS, simulated.YEAR)
+        found += simulated.years(validators, n_epochs, device=device)
     title = f"{device}: copies at {bandwidth / 1e9:.1f} GB/s; " + ", ".join(
         f"{name} {about[name]}" for name in ("jax", "numpy", "numba", "python")
     )

@@ -1,8 +1,7 @@
 """Workload: epoch transitions of the exact engine, a lane being one validator in one epoch.
 
 NumPy does the same work on the same arrays, whole arrays at a time, and gives the same integers. In the network
-some validators are offline, a few are slashed, none is ejected, and the queues are empty. A simulation draws who
-proposes, votes and signs, pays them, and sweeps withdrawals besides; it has no counterpart in NumPy.
+some validators are offline, a few are slashed, none is ejected, and the queues are empty.
 """
 
 from __future__ import annotations
@@ -12,19 +11,14 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.setting import Setting
 from benchmarks.timing import Task
 from jaxstake.beacon import epoch, rules
 from jaxstake.beacon.arrays import state_from_arrays
-from jaxstake.beacon.behaviour import Behaviour
-from jaxstake.beacon.simulation import simulate
 
-FORK, EPOCHS, VALIDATORS = "fulu", 8, (100_000, 1_000_000)
-SIMULATED = ((100_000, 225), (100_000, 6 * 225), (1_000_000, 225))
-BEHAVIOUR = Behaviour(source=0.998, target=0.995, head=0.985, sync=0.98, proposal=0.99)
+FORK, EPOCHS, VALIDATORS = "fulu", 8, (100_000, 1_000_000, 2_000_000)
 FULL_RUN = 1 << 22
 """Lanes of a run that measures the sizes above."""
 ETH, NEVER = np.uint64(10**9), np.uint64(2**64 - 1)
@@ -32,39 +26,9 @@ Arrays = dict[str, Any]
 
 
 def tasks(setting: Setting) -> list[Task]:
-    """Epochs in a row for each number of validators, and simulations."""
+    """Epochs in a row for each number of validators."""
     full = setting.lanes >= FULL_RUN
-    found = [task for count in (VALIDATORS if full else (10_000,)) for task in _of_size(count)]
-    for count, epochs in SIMULATED if full else ((10_000, 8),):
-        found.append(_simulated(count, epochs))
-    return found
-
-
-def _simulated(count: int, epochs: int) -> Task:
-    """`simulate` from the same network each time, with everything drawn and one record at the end."""
-    work = f"simulate, {count:,} validators, {epochs:,} epochs"
-    with jax.enable_x64(True):
-        start = state_from_arrays(rules.get(FORK), first_slot(network(count)))
-
-    def run_once(turn: int) -> Any:
-        with jax.enable_x64(True):
-            end, _ = simulate(
-                rules.get(FORK), start, BEHAVIOUR, n_epochs=epochs, key=jax.random.key(turn), sample_block_value=values
-            )
-            return jax.block_until_ready(end)
-
-    return Task(work, "jaxstake", count * epochs, 0, run_once)
-
-
-def values(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Lognormal block values, ETH."""
-    return jnp.exp(0.9 * jax.random.normal(key, shape) - 2.8)
-
-
-def first_slot(arrays: Arrays) -> Arrays:
-    """The same network in the first slot of its epoch."""
-    slots = rules.get(FORK).slots_per_epoch
-    return arrays | {"slot": arrays["slot"] // slots * slots}
+    return [task for count in (VALIDATORS if full else (10_000,)) for task in _of_size(count)]
 
 
 def _of_size(count: int) -> list[Task]:

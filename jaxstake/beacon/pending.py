@@ -124,8 +124,8 @@ def _validator_of(state: BeaconState, pubkey_id: jax.Array) -> jax.Array:
     guess = jnp.minimum(pubkey_id, rows - 1).astype(jnp.int64)
 
     def search() -> jax.Array:
-        places = jnp.arange(rows, dtype=jnp.int64)
-        return jnp.min(jnp.where(state.pubkey_id[None, :] == pubkey_id[:, None], places[None, :], rows), axis=1)
+        # One key after another, as a table of all keys by all rows would be larger than the state.
+        return jax.lax.map(lambda key: first(state.pubkey_id == key), pubkey_id).astype(jnp.int64)
 
     return jax.lax.cond(jnp.all(state.pubkey_id[guess] == pubkey_id), lambda: guess, search)
 

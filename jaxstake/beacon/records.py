@@ -12,6 +12,7 @@ import numpy as np
 from jaxstake.beacon import queues
 from jaxstake.beacon.accessors import get_current_epoch, is_active_validator
 from jaxstake.beacon.integers import NEVER, saturating_subtract, total
+from jaxstake.beacon.quantiles import masked_quantiles
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 from jaxstake.core.pytree import leaf, pytree
@@ -140,8 +141,8 @@ def look(
         pending_consolidations=state.pending_consolidations.length if later else zero,
         exit_wait_epochs=saturating_subtract(state.earliest_exit_epoch if later else exits, now),
         consolidation_wait_epochs=saturating_subtract(state.earliest_consolidation_epoch, now) if later else zero,
-        consensus_income_eth=_quantiles(consensus_income_eth, counted, levels),
-        income_eth=_quantiles(both, counted, levels),
+        consensus_income_eth=masked_quantiles(consensus_income_eth, counted, levels),
+        income_eth=masked_quantiles(both, counted, levels),
         traced={
             "balance": state.balances[place],
             "effective_balance": state.effective_balance[place],
@@ -150,16 +151,3 @@ def look(
             "execution_income_eth": execution_income_eth[place],
         },
     )
-
-
-def _quantiles(values: jax.Array, counted: jax.Array, levels: tuple[float, ...]) -> jax.Array:
-    """Quantiles [levels] of the values [V] that count, between neighbours linearly; NaN if none does."""
-    if not levels:
-        return jnp.zeros(0)
-    ordered = jnp.sort(jnp.where(counted, values, jnp.inf))
-    n = jnp.sum(counted)
-    at = jnp.asarray(levels) * jnp.maximum(n - 1, 0).astype(jnp.float64)
-    low = jnp.floor(at).astype(jnp.int64)
-    high = jnp.minimum(low + 1, jnp.maximum(n - 1, 0))
-    lower, upper = ordered[low], ordered[high]
-    return jnp.where(n > 0, lower + (at - jnp.floor(at)) * (upper - lower), jnp.nan)
