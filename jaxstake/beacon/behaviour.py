@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstake.beacon.integers import ceil_divide
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 from jaxstake.core.checks import is_traced
@@ -36,33 +37,40 @@ class Offline:
 
 @pytree
 class Event:
-    """Something that happens once to each of `count` validators from `first` on, `per_epoch` in an epoch.
+    """Something that happens once to each of `count` validators from `first` on, `per_epoch` of them in an epoch.
 
-    Validator `first + i` is reached in epoch `from_epoch + i // per_epoch`.
+    With `every` above 1 it is `per_epoch` of them in so many epochs, spread evenly: validator `first + i` is reached in
+    epoch `from_epoch + i * every // per_epoch`.
     """
 
     first: Any = leaf()
     count: Any = leaf()
     from_epoch: Any = leaf(unit="epoch")
     per_epoch: Any = leaf()
+    every: Any = leaf(default=1, unit="epoch")
 
 
 @pytree
 class Deposits:
-    """New validators, `per_epoch` in every epoch from `from_epoch` until `to_epoch`, which is not included."""
+    """New validators, `per_epoch` in an epoch from `from_epoch` until `to_epoch`, which is not included.
+
+    With `every` above 1 it is `per_epoch` of them in so many epochs, spread evenly.
+    """
 
     from_epoch: Any = leaf(unit="epoch")
     to_epoch: Any = leaf(unit="epoch")
     amount: Any = leaf(unit="Gwei", meaning="of each deposit")
     per_epoch: int = static()
     cred_prefix: int = static(default=1)
+    every: int = static(default=1)
 
 
 @pytree
 class Merge:
     """Validators `first` to `first + count - 1` become one in every `group`, by `per_epoch` requests in an epoch.
 
-    The first of a group switches to compounding credentials, the others are consolidated into it.
+    The first of a group switches to compounding credentials, the others are consolidated into it. Requests come like
+    those of an `Event`.
     """
 
     first: Any = leaf()
@@ -70,6 +78,7 @@ class Merge:
     from_epoch: Any = leaf(unit="epoch")
     per_epoch: Any = leaf()
     group: Any = leaf()
+    every: Any = leaf(default=1, unit="epoch")
 
 
 @pytree
@@ -97,6 +106,8 @@ class Behaviour:
     merges: tuple[Merge, ...] = branch(default_factory=tuple)
 
 
+_MOST = 2**62
+"""Largest product of a number of validators and of epochs, so that schedules do not overflow."""
 CHANCES = ("source", "target", "head", "sync", "proposal")
 
 
@@ -130,15 +141,26 @@ def check_behaviour(rules: Rules, state: BeaconState, behaviour: Behaviour) -> N
 
 def due(event: Event | Merge, elapsed: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The rows `start <= row < end` that an event or merge reaches in the epoch `elapsed` of a simulation, uint64."""
-    first, count, from_epoch, per_epoch = (
-        jnp.asarray(getattr(event, name), jnp.uint64) for name in ("first", "count", "from_epoch", "per_epoch")
+    first, count, from_epoch, per_epoch, every = (
+        jnp.asarray(getattr(event, name), jnp.uint64) for name in ("first", "count", "from_epoch", "per_epoch", "every")
     )
-    passed = jnp.where(elapsed >= from_epoch, elapsed - from_epoch, 0)
-    start = jnp.minimum(passed, count) * per_epoch
-    start = jnp.minimum(start, count)
-    end = jnp.minimum(start + per_epoch, count)
-    end = jnp.where(elapsed >= from_epoch, end, start)
-    return first + start, first + end
+    begun = elapsed >= from_epoch
+    passed = jnp.minimum(jnp.where(begun, elapsed - from_epoch, 0), count * every // per_epoch + 1)  # all by then
+    start = jnp.minimum(ceil_divide(passed * per_epoch, every), count)
+    end = jnp.minimum(ceil_divide((passed + 1) * per_epoch, every), count)
+    return first + start, first + jnp.where(begun, end, start)
+
+
+def arriving(entry: Deposits, elapsed: jax.Array) -> jax.Array:
+    """How many deposits come in the epoch `elapsed` of a simulation, uint64."""
+    passed = jnp.where(lasts(entry, elapsed), elapsed - jnp.asarray(entry.from_epoch, jnp.uint64), 0)
+    before, after = (ceil_divide(epochs * entry.per_epoch, entry.every) for epochs in (passed, passed + 1))
+    return jnp.where(lasts(entry, elapsed), after - before, 0)
+
+
+def most_arriving(entry: Deposits) -> int:
+    """The largest number of deposits in one epoch."""
+    return -(-entry.per_epoch // entry.every)
 
 
 def lasts(entry: Offline | Deposits, elapsed: jax.Array) -> jax.Array:
@@ -183,12 +205,15 @@ def _check_entry(name: str, entry: Any, n: int) -> None:
         value = getattr(entry, field.name)
         if field.name == "until_finality" or is_traced(value):
             continue
-        least = 1 if field.name in ("per_epoch", "count", "group") else 0
+        least = 1 if field.name in ("per_epoch", "every", "count", "group") else 0
         if np.ndim(value) or not np.issubdtype(np.asarray(value).dtype, np.integer) or value < least:
             raise ValueError(f"{name}.{field.name} must be a whole number of at least {least}, got {value}")
     if not is_traced(entry.first, entry.count) and int(entry.first) + int(entry.count) > n:
         last = int(entry.first) + int(entry.count) - 1
         raise ValueError(f"{name} must be within the registry of {n} validators, got validators up to {last}")
+    every = getattr(entry, "every", 1)
+    if not is_traced(entry.count, every) and int(entry.count) * int(every) > _MOST:
+        raise ValueError(f"{name}.every must be at most 2^62 over the count of {entry.count}, got {every}")
     if (
         isinstance(entry, Offline)
         and not is_traced(entry.from_epoch, entry.to_epoch)
@@ -198,10 +223,15 @@ def _check_entry(name: str, entry: Any, n: int) -> None:
 
 
 def _check_deposits(name: str, entry: Deposits) -> None:
-    if entry.per_epoch < 1 or entry.cred_prefix not in (0, 1, 2):
+    if entry.per_epoch < 1 or entry.every < 1 or entry.cred_prefix not in (0, 1, 2):
         raise ValueError(
-            f"{name} must have per_epoch >= 1 and cred_prefix 0, 1 or 2, got {entry.per_epoch} and {entry.cred_prefix}"
+            f"{name} must have per_epoch >= 1, every >= 1 and cred_prefix 0, 1 or 2, got {entry.per_epoch}, "
+            f"{entry.every} and {entry.cred_prefix}"
         )
+    if not is_traced(entry.from_epoch, entry.to_epoch):
+        long = int(entry.to_epoch) - int(entry.from_epoch)
+        if long * entry.per_epoch > _MOST:
+            raise ValueError(f"{name}.per_epoch must be at most 2^62 over the {long} epochs, got {entry.per_epoch}")
     if not is_traced(entry.amount) and (np.ndim(entry.amount) or int(entry.amount) < 10**9):
         raise ValueError(f"{name}.amount must be at least 1 ETH = 1000000000 Gwei, got {entry.amount}")
 

@@ -22,7 +22,7 @@ from jaxstake.beacon.accessors import (
     is_active_validator,
     is_slashable_validator,
 )
-from jaxstake.beacon.behaviour import Deposits, Merge, due, lasts
+from jaxstake.beacon.behaviour import Deposits, Merge, arriving, due, most_arriving
 from jaxstake.beacon.churn import compute_consolidation_epoch_and_update_churn, get_consolidation_churn_limit
 from jaxstake.beacon.integers import NEVER, saturating_subtract
 from jaxstake.beacon.registry import initiate_validator_exits
@@ -79,17 +79,17 @@ def append_deposits(
     state: BeaconState, entry: Deposits, elapsed: jax.Array, next_key: jax.Array
 ) -> tuple[BeaconState, jax.Array]:
     """Deposits of new validators behind the queue, in the epochs of a schedule; and the next key after theirs."""
-    within = lasts(entry, elapsed)
-    keys = next_key + jnp.arange(entry.per_epoch, dtype=jnp.uint64)
+    n, place = arriving(entry, elapsed), jnp.arange(most_arriving(entry), dtype=jnp.uint64)
+    keys = next_key + place
     entries = {
         "pubkey_id": keys,
         "cred_prefix": jnp.full(keys.shape, entry.cred_prefix, jnp.uint8),
         "amount": jnp.full(keys.shape, jnp.asarray(entry.amount, jnp.uint64)),
         "slot": jnp.full(keys.shape, state.slot),
     }
-    queue, fits = queues.append(state.pending_deposits, entries, jnp.broadcast_to(within, keys.shape))
+    queue, fits = queues.append(state.pending_deposits, entries, place < n)
     state = dataclasses.replace(state, pending_deposits=queue, overflowed=state.overflowed | ~fits)
-    return state, jnp.where(within, next_key + entry.per_epoch, next_key)
+    return state, next_key + n
 
 
 def switch_to_compounding_validator(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstake.beacon.accessors import Standing, get_current_epoch, get_standing
-from jaxstake.beacon.behaviour import Behaviour, due, lasts
+from jaxstake.beacon.behaviour import Behaviour, arriving, due
 from jaxstake.beacon.epoch import Step, process_pending_consolidations, steps
 from jaxstake.beacon.integers import NEVER, saturating_subtract
 from jaxstake.beacon.pending import process_pending_deposits
@@ -89,7 +89,7 @@ def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: ja
         start, end = due(event, elapsed)
         quiet &= start == end
     for entry in behaviour.deposits:
-        quiet &= ~lasts(entry, elapsed)
+        quiet &= arriving(entry, elapsed) == 0
     return quiet
 
 

@@ -18,12 +18,13 @@ BALANCE_ETH = 32
 
 _TIMES = ("from_day", "from_epoch", "days", "epochs")
 _ROWS = ("share", "first_share", "first", "count")
+_PACE = ("per_epoch", "every")
 _KEYS = {
     "offline": (*_ROWS, *_TIMES, "until_finality"),
-    "slashings": (*_ROWS, *_TIMES, "per_epoch"),
-    "exits": (*_ROWS, *_TIMES, "per_epoch"),
-    "merges": (*_ROWS, *_TIMES, "per_epoch", "group"),
-    "deposits": ("stake_share", "count", *_TIMES, "per_epoch", "amount_eth", "compounding"),
+    "slashings": (*_ROWS, *_TIMES, *_PACE),
+    "exits": (*_ROWS, *_TIMES, *_PACE),
+    "merges": (*_ROWS, *_TIMES, *_PACE, "group"),
+    "deposits": ("stake_share", "count", *_TIMES, *_PACE, "amount_eth", "compounding"),
 }
 
 
@@ -217,7 +218,7 @@ def schedule(
         long = length(where, table, per_day) if {"days", "epochs"} & table.keys() else 2**40
         return {**rows, "from_epoch": start, "to_epoch": start + long, "until_finality": forever}
     at_once = rows["count"] if kind == "slashings" else 1
-    found = {**rows, "from_epoch": start, "per_epoch": _pace(where, table, rows["count"], per_day, at_once)}
+    found = {**rows, "from_epoch": start, **_pace(where, table, rows["count"], per_day, at_once)}
     if kind == "merges":
         if "group" not in table:
             raise ValueError(f"{where}.group must be given, got none")
@@ -240,9 +241,9 @@ def _deposits(where: str, table: Mapping[str, Any], stake: float, start: int, pe
     pace = _pace(where, table, count, per_day, 1)
     return {
         "from_epoch": start,
-        "to_epoch": start + math.ceil(count / pace),
+        "to_epoch": start + math.ceil(count * pace["every"] / pace["per_epoch"]),
         "amount": amount * 10**9,
-        "per_epoch": pace,
+        **pace,
         "cred_prefix": 2 if compounding else 1,
     }
 
@@ -274,13 +275,15 @@ def _rows(where: str, table: Mapping[str, Any], n: int) -> dict[str, int]:
     return {"first": first, "count": max(1, round((start + share) * n) - first)}
 
 
-def _pace(where: str, table: Mapping[str, Any], count: int, per_day: float, default: int) -> int:
-    """How many in an epoch: given, or spread over a time."""
+def _pace(where: str, table: Mapping[str, Any], count: int, per_day: float, default: int) -> dict[str, int]:
+    """How many in how many epochs: given, or all spread evenly over a time."""
     timed = [key for key in ("days", "epochs") if key in table]
     if timed:
-        _not_both(where, table, "per_epoch", timed[0])
-        return math.ceil(count / length(where, table, per_day))
-    return whole(f"{where}.per_epoch", table.get("per_epoch", default), 1)
+        for key in _PACE:
+            _not_both(where, table, key, timed[0])
+        return {"per_epoch": count, "every": length(where, table, per_day)}
+    usual = {"per_epoch": default, "every": 1}
+    return {name: whole(f"{where}.{name}", table.get(name, usual[name]), 1) for name in _PACE}
 
 
 def _not_both(where: str, table: Mapping[str, Any], one: str, other: str) -> None:

@@ -23,8 +23,8 @@ A file says how long to simulate, which registry to start from, how reliable val
     from_day = 3                   # or from_epoch
     days = 7                       # or epochs; until_finality = true ends it earlier
 
-Slashings, exits, merges and deposits are spread over at most their `days`, as whole numbers an epoch, or come
-`per_epoch`; without either slashings come at once and the others one an epoch. Merges need a `group`; deposits need
+Slashings, exits, merges and deposits are spread evenly over their `days`, or come `per_epoch`, or so many in `every`
+so many epochs; without either slashings come at once and the others one an epoch. Merges need a `group`; deposits need
 `count` or `stake_share`, and each has `amount_eth`, 32 if it is not given.
 
 Compounding validators are spread evenly over the rows. With few validators of 32 ETH the stake is small, and so rewards
@@ -103,7 +103,7 @@ def parse(text: str, *, overrides: Mapping[str, int | None] | None = None, sourc
 
     Example:
         >>> parse("days = 2\n[registry]\nvalidators = 100\n[[exits]]\nshare = 0.5\nfrom_day = 1").schedules["exits"]
-        [{'first': 0, 'count': 50, 'from_epoch': 225, 'per_epoch': 1}]
+        [{'first': 0, 'count': 50, 'from_epoch': 225, 'per_epoch': 1, 'every': 1}]
         >>> parse("days = 0\n[registry]\nvalidators = 100")
         Traceback (most recent call last):
         ...

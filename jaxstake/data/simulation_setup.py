@@ -121,7 +121,8 @@ def _state(plan: Plan, rules: Rules) -> BeaconState:
     held = np.where(large, plan.registry["compounding_balance_eth"], BALANCE_ETH).astype(np.uint64) * np.uint64(_GWEI)
     zeros, never = np.zeros(n, np.uint64), np.full(n, NEVER)
     deposits = sum(
-        entry["per_epoch"] * (entry["to_epoch"] - entry["from_epoch"]) for entry in plan.schedules["deposits"]
+        -(-entry["per_epoch"] * (entry["to_epoch"] - entry["from_epoch"]) // entry["every"])
+        for entry in plan.schedules["deposits"]
     )
     return state_from_arrays(
         rules,

@@ -11,7 +11,7 @@ import pytest
 
 from jaxstake.beacon import duties, operations, rules, sweep
 from jaxstake.beacon.arrays import arrays_from_state, state_from_arrays
-from jaxstake.beacon.behaviour import Deposits, Event, Merge, due
+from jaxstake.beacon.behaviour import Deposits, Merge
 from tests.beacon.random_states import EPOCH, ETH, QUEUE, ROWS, N, as_lists, constants, random_arrays
 from tests.oracles import spec_loops, spec_requests
 
@@ -168,12 +168,6 @@ def test_the_sync_committee_is_paid_seat_after_seat():
 
 def paid_sync(_, balances, committee, sync):
     return duties.pay_sync(balances, committee, sync)
-
-
-def test_what_is_due_of_a_schedule():
-    event = Event(first=10, count=7, from_epoch=4, per_epoch=3)
-    found = [tuple(int(x) for x in due(event, np.uint64(epoch))) for epoch in range(9)]
-    assert found == [(10, 10)] * 4 + [(10, 13), (13, 16), (16, 17), (17, 17), (17, 17)]
 
 
 def test_deposits_are_queued_under_new_keys():

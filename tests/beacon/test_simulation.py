@@ -226,6 +226,10 @@ MISFITS = (
     ({"exits": (event(from_epoch=-1),)}, r"exits\[0\].from_epoch must be a whole number of at least 0"),
     ({"deposits": deposits(cred_prefix=3)}, "cred_prefix 0, 1 or 2"),
     ({"deposits": deposits(amount=32)}, "amount must be at least 1 ETH"),
+    ({"deposits": deposits(every=0)}, r"deposits\[0\] must have per_epoch >= 1, every >= 1 .* got 1, 0 and 1"),
+    ({"deposits": deposits(per_epoch=2**60)}, r"deposits\[0\].per_epoch must be at most 2\^62 over the 5 epochs"),
+    ({"exits": (event(every=0),)}, r"exits\[0\].every must be a whole number of at least 1, got 0"),
+    ({"exits": (event(every=2**61),)}, r"exits\[0\].every must be at most 2\^62 over the count of 5, got \d+"),
 )
 
 

@@ -68,10 +68,10 @@ def test_shares_and_days_are_rows_and_epochs():
     assert found["offline"] == [
         {"first": 50, "count": 100, "from_epoch": 450, "to_epoch": 495, "until_finality": False}
     ]
-    assert found["exits"] == [{"first": 7, "count": 10, "from_epoch": 3, "per_epoch": 3}]
-    assert found["slashings"] == [{"first": 0, "count": 20, "from_epoch": 0, "per_epoch": 20}]
+    assert found["exits"] == [{"first": 7, "count": 10, "from_epoch": 3, "per_epoch": 10, "every": 4}]
+    assert found["slashings"] == [{"first": 0, "count": 20, "from_epoch": 0, "per_epoch": 20, "every": 1}]
     assert found["deposits"] == [
-        {"from_epoch": 0, "to_epoch": 4, "amount": 64 * 10**9, "per_epoch": 3, "cred_prefix": 2}
+        {"from_epoch": 0, "to_epoch": 4, "amount": 64 * 10**9, "per_epoch": 3, "every": 1, "cred_prefix": 2}
     ]
     minimal = parse('preset = "minimal"\ndays = 1\n[registry]\nvalidators = 64\n')
     assert minimal.epochs == 1800
