@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json as json_module
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from jaxstake.data.simulation_file import Plan
     from jaxstake.data.simulation_setup import Setup
 
-CHECKPOINT, TABLE, STORE = "checkpoint.npz", "records.csv", "records.zarr"
+CHECKPOINT, TABLE, STORE, LOCK = "checkpoint.npz", "records.csv", "records.zarr", ".lock"
 SHARE_OF_TIME = 0.1
 """Most of the time that checkpoints may take: after a long one the next windows go without."""
 
@@ -35,6 +37,10 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for reco
 Validators = Annotated[int | None, typer.Option("--validators", metavar="N", help="Validators at the start.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Length of the simulation.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
+Trace = Annotated[
+    list[int] | None,
+    typer.Option("--trace", metavar="ROW", help="Validator to record alone; may be repeated."),
+]
 Every = Annotated[int | None, typer.Option("--record-every", metavar="N", help="Epochs from one record to the next.")]
 
 
@@ -45,6 +51,7 @@ def simulate_command(
     epochs: Epochs = None,
     seed: Seed = None,
     record_every: Every = None,
+    trace: Trace = None,
     json: Json = False,
 ) -> None:
     """Simulate the network; after a kill the same command goes on to the same result."""
@@ -52,6 +59,7 @@ def simulate_command(
 
     jax.config.update("jax_enable_x64", True)
     overrides = {"validators": validators, "epochs": epochs, "seed": seed, "record_every": record_every}
+    overrides |= {"traced": trace or None}
     with bad_input(ValueError, OSError):
         from jaxstake.data import simulation_file, simulation_setup
 
@@ -62,17 +70,34 @@ def simulate_command(
             raise ValueError(f"{config}: {error}") from error
         for note in simulation_setup.notes(plan):
             typer.echo(f"note: {note}", err=True)
-        simulation, records, resumed = _start(plan, setup, out)
-        complete = resumed == setup.epochs
-        if not complete:
-            simulation, records = _run(plan, setup, simulation, records, out)
-        assert records is not None
-        found = _results(plan, setup, simulation, records, out, written=complete)
+        with _alone(out):
+            simulation, records, resumed = _start(plan, setup, out)
+            complete = resumed == setup.epochs
+            if not complete:
+                simulation, records = _run(plan, setup, simulation, records, out)
+            assert records is not None
+            found = _results(plan, setup, simulation, records, out, written=complete)
     found = {"title": plan.title, "resumed_from_epoch": resumed, "complete_before": complete, **found}
     if json:
         print_json(found)
     else:
         _print(found, out)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(writable_folder(out) / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BadInputError(f"another process is working in {out}; wait for it or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
@@ -90,7 +115,7 @@ def _start(plan: Plan, setup: Setup, out: Path) -> tuple[Simulation, Record | No
     from jaxstake.data import simulation_checkpoint
 
     begun = simulation.begin(setup.rules, setup.state, setup.behaviour, key=setup.key)
-    path = writable_folder(out) / CHECKPOINT
+    path = out / CHECKPOINT
     if path.exists():
         saved, records = simulation_checkpoint.read(path, like=begun, identity=_identity(plan))
         return saved, records, int(saved.elapsed)
@@ -135,6 +160,7 @@ def _run(
                 key=setup.key,
                 record_every=setup.record_every,
                 sample_block_value=setup.sample_block_value,
+                traced=setup.traced,
                 observer=after_window,
             )
         except KeyboardInterrupt:
@@ -151,7 +177,7 @@ def _results(
     """Write table, dataset and figures, those that are missing if a run before has `written` them; a few numbers."""
     import numpy as np
 
-    from jaxstake.data.simulation_entries import epochs_per_day
+    from jaxstake.data.simulation_values import epochs_per_day
     from jaxstake.report import simulation_figures, simulation_table
     from jaxstake.report.dataset_file import replace_store
     from jaxstake.report.style import style
@@ -165,10 +191,13 @@ def _results(
         _replace_text(paths["table"], simulation_table.to_csv(table))
     if "dataset" in missing:
         identity = json_module.dumps(_identity(plan), sort_keys=True)
-        dataset = simulation_table.to_dataset(table, attributes={"title": plan.title, "configuration": identity})
+        about = {"title": plan.title, "configuration": identity}
+        dataset = simulation_table.to_dataset(table, attributes=about, traced=records.traced, rows=setup.traced)
         replace_store(paths["dataset"], dataset, identity=hashlib.sha256(identity.encode()).hexdigest())
     if missing - {"table", "dataset"}:
-        figures = simulation_figures.every(np.asarray(table["day"].values), records, epochs_per_day=per_day)
+        figures = simulation_figures.every(
+            np.asarray(table["day"].values), records, epochs_per_day=per_day, rows=setup.traced
+        )
         for name, figure in figures.items():
             with style():
                 figure.savefig(paths[name], dpi=150)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxstake.beacon.behaviour import CHANCES
 from jaxstake.core.leaves import unknown_name
+from jaxstake.data.simulation_values import check_keys, fraction, fractions, length, not_both, number, positive, whole
 
 BALANCE_ETH = 32
 """Balance of a validator without compounding credentials."""
 
 _TIMES = ("from_day", "from_epoch", "days", "epochs")
 _ROWS = ("share", "first_share", "first", "count")
+FAMILIES = ("LogNormal", "LogNormalMixture", "SkewLogNormal", "LogNormalPareto")
+"""Families of block values whose parameters are all numbers."""
+_LOGNORMAL = ("median_eth", "mean_eth")
 _PACE = ("per_epoch", "every")
 _KEYS = {
     "offline": (*_ROWS, *_TIMES, "until_finality"),
@@ -26,89 +30,6 @@ _KEYS = {
     "merges": (*_ROWS, *_TIMES, *_PACE, "group"),
     "deposits": ("stake_share", "count", *_TIMES, *_PACE, "amount_eth", "compounding"),
 }
-
-
-# --- Values ---------------------------------------------------------------------------------------------------------
-
-
-def check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise `ValueError` at a key that is not known; the message has the nearest."""
-    for key in table:
-        if key not in known:
-            raise ValueError(unknown_name(f"key of {where}" if where else "key", key, list(known)))
-
-
-def table_of(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table inside a table, empty if it is not there."""
-    found = table.get(key, {})
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{key} must be a table, got {found!r}")
-    return found
-
-
-def whole(name: str, value: Any, least: int, most: int = 2**62) -> int:
-    """A whole number from `least` on."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    if not least <= value <= most:
-        rule = f"at least {least}" if value < least else f"at most {most}"
-        raise ValueError(f"{name} must be {rule}, got {value}")
-    return value
-
-
-def number(name: str, value: Any) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
-
-
-def positive(name: str, value: Any) -> float:
-    """A number above 0."""
-    if number(name, value) <= 0:
-        raise ValueError(f"{name} must be greater than 0, got {value}")
-    return float(value)
-
-
-def fraction(name: str, value: Any) -> float:
-    """A number in [0, 1]."""
-    if not 0.0 <= number(name, value) <= 1.0:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
-    return float(value)
-
-
-def fractions(name: str, value: Any) -> list[float]:
-    """A list of numbers in [0, 1]."""
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{name} must be a list of numbers, got {value!r}")
-    return [fraction(f"{name}[{place}]", item) for place, item in enumerate(value)]
-
-
-def epochs_per_day(fork: str, preset: str) -> float:
-    """Epochs in a day: 225 by the mainnet preset.
-
-    Example:
-        >>> epochs_per_day("fulu", "mainnet"), epochs_per_day("fulu", "minimal")
-        (225.0, 1800.0)
-    """
-    from jaxstake.protocol import forks
-
-    fixed = forks.constants(fork, preset=preset)  # type: ignore[arg-type]
-    return 86_400_000 / (fixed["SLOT_DURATION_MS"] * fixed["SLOTS_PER_EPOCH"])
-
-
-def length(where: str, table: Mapping[str, Any], per_day: float) -> int:
-    """Epochs from `days` or `epochs`, at least one."""
-    dot = f"{where}." if where else ""
-    _not_both(where, table, "days", "epochs")
-    if "epochs" in table:
-        return whole(f"{dot}epochs", table["epochs"], 1)
-    return max(1, round(positive(f"{dot}days", table["days"]) * per_day))
-
-
-# --- Tables ---------------------------------------------------------------------------------------------------------
 
 
 def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[str, Any]:
@@ -123,7 +44,7 @@ def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[st
         raise ValueError("registry.validators must be given, got none")
     given = ("registry.validators", table.get("validators")) if validators is None else ("validators", validators)
     n = whole(*given, 1)
-    _not_both("registry", table, "compounding_share", "stake_eth")
+    not_both("registry", table, "compounding_share", "stake_eth")
     large = whole("registry.compounding_balance_eth", table.get("compounding_balance_eth", 2048), BALANCE_ETH, 2048)
     compounding = round(n * fraction("registry.compounding_share", table.get("compounding_share", 0.0)))
     if "stake_eth" in table:
@@ -155,20 +76,39 @@ def chances(table: Mapping[str, Any], n: int) -> dict[str, Any]:
     return found
 
 
-def block_value(table: Any) -> dict[str, float]:
-    """Parameters `log_mean` and `log_std` of a lognormal, log ETH."""
+def block_value(table: Any) -> dict[str, Any]:
+    """A `family` of block values and its parameters; a lognormal also by `median_eth` and `mean_eth`."""
+    from jaxstake.core import checks
+    from jaxstake.core.pytree import data_fields
+    from jaxstake.economy import block_value
+
     if not isinstance(table, Mapping):
         raise ValueError(f"block_value must be a table, got {table!r}")
-    check_keys("block_value", table, ("median_eth", "mean_eth", "log_mean", "log_std"))
-    if set(table) == {"log_mean", "log_std"}:
-        spread = number("block_value.log_std", table["log_std"])
-        if spread < 0:
-            raise ValueError(f"block_value.log_std must be at least 0, got {spread}")
-        return {"log_mean": number("block_value.log_mean", table["log_mean"]), "log_std": spread}
-    if set(table) != {"median_eth", "mean_eth"}:
-        names = ", ".join(table) or "nothing"
-        raise ValueError(f"block_value must hold median_eth and mean_eth, or log_mean and log_std, got {names}")
-    median, mean = (positive(f"block_value.{name}", table[name]) for name in ("median_eth", "mean_eth"))
+    family = table.get("family", FAMILIES[0])
+    if family not in FAMILIES:
+        raise ValueError(unknown_name("block_value.family", str(family), list(FAMILIES)))
+    given = {name: value for name, value in table.items() if name != "family"}
+    if family == FAMILIES[0] and "median_eth" in given:
+        given = _lognormal(given)
+    names = data_fields(getattr(block_value, family))
+    check_keys("block_value", given, (*names, *(_LOGNORMAL if family == FAMILIES[0] else ())))
+    missing = [name for name in names if name not in given]
+    if missing:
+        also = " (or median_eth and mean_eth)" if family == FAMILIES[0] else ""
+        raise ValueError(f"block_value of family {family} must hold {', '.join(names)}{also}, got no {missing[0]}")
+    found = {name: number(f"block_value.{name}", given[name]) for name in names}
+    try:
+        checks.in_domains(getattr(block_value, family)(**found))
+    except ValueError as error:
+        raise ValueError(f"block_value.{error}") from None
+    return {"family": family, **found}
+
+
+def _lognormal(table: Mapping[str, Any]) -> dict[str, float]:
+    """Parameters of a lognormal from its median and mean."""
+    if set(table) != set(_LOGNORMAL):
+        raise ValueError(f"block_value must hold median_eth and mean_eth and no more, got {', '.join(table)}")
+    median, mean = (positive(f"block_value.{name}", table[name]) for name in _LOGNORMAL)
     if mean < median:
         raise ValueError(f"block_value.mean_eth must be at least median_eth = {median}, got {mean}")
     return {"log_mean": math.log(median), "log_std": math.sqrt(2.0 * math.log(mean / median))}
@@ -227,7 +167,7 @@ def schedule(
 
 
 def _deposits(where: str, table: Mapping[str, Any], stake: float, start: int, per_day: float) -> dict[str, Any]:
-    _not_both(where, table, "stake_share", "count")
+    not_both(where, table, "stake_share", "count")
     amount = whole(f"{where}.amount_eth", table.get("amount_eth", BALANCE_ETH), 1, 2048)
     compounding = table.get("compounding", amount > BALANCE_ETH)
     if not isinstance(compounding, bool):
@@ -249,7 +189,7 @@ def _deposits(where: str, table: Mapping[str, Any], stake: float, start: int, pe
 
 
 def _start(where: str, table: Mapping[str, Any], per_day: float) -> int:
-    _not_both(where, table, "from_day", "from_epoch")
+    not_both(where, table, "from_day", "from_epoch")
     if "from_epoch" in table:
         return whole(f"{where}.from_epoch", table["from_epoch"], 0)
     day = number(f"{where}.from_day", table.get("from_day", 0))
@@ -261,7 +201,7 @@ def _start(where: str, table: Mapping[str, Any], per_day: float) -> int:
 def _rows(where: str, table: Mapping[str, Any], n: int) -> dict[str, int]:
     """Rows `first` and `count`, given so or as shares of the registry."""
     for one, other in (("share", "count"), ("first_share", "first")):
-        _not_both(where, table, one, other)
+        not_both(where, table, one, other)
     if "share" not in table and "count" not in table:
         raise ValueError(f"{where} needs share or count, got neither")
     before = fraction(f"{where}.first_share", table.get("first_share", 0.0))
@@ -280,13 +220,7 @@ def _pace(where: str, table: Mapping[str, Any], count: int, per_day: float, defa
     timed = [key for key in ("days", "epochs") if key in table]
     if timed:
         for key in _PACE:
-            _not_both(where, table, key, timed[0])
+            not_both(where, table, key, timed[0])
         return {"per_epoch": count, "every": length(where, table, per_day)}
     usual = {"per_epoch": default, "every": 1}
     return {name: whole(f"{where}.{name}", table.get(name, usual[name]), 1) for name in _PACE}
-
-
-def _not_both(where: str, table: Mapping[str, Any], one: str, other: str) -> None:
-    if one in table and other in table:
-        place = f" in {where}" if where else ""
-        raise ValueError(f"{one} and {other} must not be given together{place}, got {table[one]} and {table[other]}")

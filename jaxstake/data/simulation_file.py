@@ -7,6 +7,7 @@ A file says how long to simulate, which registry to start from, how reliable val
     days = 21                      # or epochs
     record_every = 15              # epochs
     seed = 1
+    traced = [0, 20_000]           # rows that are recorded one by one
 
     [registry]
     validators = 20_620
@@ -16,7 +17,7 @@ A file says how long to simulate, which registry to start from, how reliable val
     [chances]                      # of an online validator; one number, or a list with one for each
     source = 0.9975
 
-    [block_value]                  # median_eth and mean_eth, or log_mean and log_std
+    [block_value]                  # median_eth and mean_eth; or a family, such as "LogNormalPareto", and its parameters
     [outages]                      # lists of one length: shares, outage_chance, recovery_chance
     [[offline]]                    # also [[slashings]], [[exits]], [[merges]], [[deposits]]
     share = 0.3333                 # of the rows, after first_share of them; or first and count
@@ -42,13 +43,14 @@ from typing import Any
 
 from jaxstake.core.leaves import unknown_name
 from jaxstake.data import simulation_entries as entries
+from jaxstake.data import simulation_values as values
 
 NAMES = ("normal-year", "client-bug", "supermajority-bug", "mass-slashing", "consolidation")
 """Simulations that ship."""
 
 SCHEDULES = ("offline", "slashings", "exits", "merges", "deposits")
 _KEYS = (
-    "title", "fork", "preset", "days", "epochs", "record_every", "seed", "registry", "chances", "block_value",
+    "title", "fork", "preset", "days", "epochs", "record_every", "seed", "traced", "registry", "chances", "block_value",
     "outages", *SCHEDULES,
 )  # fmt: skip
 
@@ -64,9 +66,10 @@ class Plan:
         epochs: how many.
         record_every: epochs from one record to the next.
         seed: of everything random.
+        traced: rows that are recorded one by one.
         registry: `validators`, `compounding` (how many) and `compounding_balance_eth`.
         chances: by name, as `Behaviour` takes them.
-        block_value: parameters of a lognormal; None for none.
+        block_value: `family` and its parameters; None for none.
         outages: `groups`, rows of each, `outage_chance` and `recovery_chance`; None for none.
         schedules: entries by kind, as the containers of `Behaviour` take them.
     """
@@ -77,19 +80,20 @@ class Plan:
     epochs: int
     record_every: int
     seed: int
+    traced: list[int]
     registry: dict[str, Any]
     chances: dict[str, Any]
-    block_value: dict[str, float] | None
+    block_value: dict[str, Any] | None
     outages: dict[str, Any] | None
     schedules: dict[str, list[dict[str, Any]]]
 
 
-def read(name_or_path: str, *, overrides: Mapping[str, int | None] | None = None) -> Plan:
+def read(name_or_path: str, *, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Read a simulation that ships, by name, or one of your own, by path.
 
     Args:
         name_or_path: one of `NAMES`, or a TOML file.
-        overrides: `validators`, `epochs`, `seed` and `record_every`, each stronger than the file; None for none.
+        overrides: `validators`, `epochs`, `seed`, `record_every` and `traced`, stronger than the file; None for none.
 
     Raises:
         ValueError: the file cannot be read or is not TOML, a key is unknown or missing, or a value against its rule.
@@ -98,7 +102,7 @@ def read(name_or_path: str, *, overrides: Mapping[str, int | None] | None = None
     return parse(_text(name_or_path), overrides=overrides, source=name_or_path)
 
 
-def parse(text: str, *, overrides: Mapping[str, int | None] | None = None, source: str = "simulation") -> Plan:
+def parse(text: str, *, overrides: Mapping[str, Any] | None = None, source: str = "simulation") -> Plan:
     r"""Read a simulation from TOML text; see `read`.
 
     Example:
@@ -147,20 +151,20 @@ def _text(name_or_path: str) -> str:
         raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
-def _plan(table: Mapping[str, Any], overrides: Mapping[str, int]) -> Plan:
-    entries.check_keys("", table, _KEYS)
+def _plan(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> Plan:
+    values.check_keys("", table, _KEYS)
     fork, preset = _rules_named(table)
-    per_day = entries.epochs_per_day(fork, preset)
+    per_day = values.epochs_per_day(fork, preset)
     if not {"days", "epochs"} & table.keys():
         raise ValueError("days or epochs must be given, got neither")
     given = {**table, **overrides}
     numbers = {
-        name: entries.whole(name, given.get(name, 1), least) for name, least in {"record_every": 1, "seed": 0}.items()
+        name: values.whole(name, given.get(name, 1), least) for name, least in {"record_every": 1, "seed": 0}.items()
     }
-    epochs = entries.length("", table, per_day)
+    epochs = values.length("", table, per_day)
     if "epochs" in overrides:
-        epochs = entries.whole("epochs", overrides["epochs"], 1)
-    registry = entries.registry(entries.table_of(table, "registry"), overrides.get("validators"))
+        epochs = values.whole("epochs", overrides["epochs"], 1)
+    registry = entries.registry(values.table_of(table, "registry"), overrides.get("validators"))
     n, stake = registry["validators"], entries.stake_eth(registry)
     title = table.get("title", "simulation")
     if not isinstance(title, str):
@@ -171,8 +175,9 @@ def _plan(table: Mapping[str, Any], overrides: Mapping[str, int]) -> Plan:
         preset=preset,
         epochs=epochs,
         **numbers,
+        traced=_traced(given.get("traced", []), n),
         registry=registry,
-        chances=entries.chances(entries.table_of(table, "chances"), n),
+        chances=entries.chances(values.table_of(table, "chances"), n),
         block_value=entries.block_value(table["block_value"]) if "block_value" in table else None,
         outages=entries.outages(table["outages"], n) if "outages" in table else None,
         schedules={
@@ -198,6 +203,15 @@ def _rules_named(table: Mapping[str, Any]) -> tuple[str, str]:
         if value not in names:
             raise ValueError(unknown_name(name, str(value), list(names)))
     return fork, preset
+
+
+def _traced(rows: Any, n: int) -> list[int]:
+    if not isinstance(rows, list):
+        raise ValueError(f"traced must be a list of rows, got {rows!r}")
+    found = [values.whole(f"traced[{place}]", row, 0, n - 1) for place, row in enumerate(rows)]
+    if len(set(found)) < len(found):
+        raise ValueError(f"traced must name each row once, got {found}")
+    return found
 
 
 def _entries_of(table: Mapping[str, Any], kind: str) -> list[Any]:

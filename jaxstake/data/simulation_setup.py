@@ -34,15 +34,15 @@ _CONTAINERS: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class LogNormalSampler:
+class BlockValueSampler:
     """Draws block values, ETH; two with the same parameters are equal, so that they share a compilation."""
 
-    log_mean: float
-    log_std: float
+    family: str
+    parameters: tuple[tuple[str, float], ...]
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """Independent draws of a shape."""
-        distribution = block_value.LogNormal(log_mean=self.log_mean, log_std=self.log_std)
+        distribution = getattr(block_value, self.family)(**dict(self.parameters))
         return block_value.sample(distribution, key=key, shape=shape)
 
 
@@ -54,9 +54,10 @@ class Setup:
     state: BeaconState
     behaviour: Behaviour
     key: jax.Array
-    sample_block_value: LogNormalSampler | None
+    sample_block_value: BlockValueSampler | None
     epochs: int
     record_every: int
+    traced: tuple[int, ...]
 
 
 def build(plan: Plan) -> Setup:
@@ -81,10 +82,17 @@ def build(plan: Plan) -> Setup:
         state=state,
         behaviour=behaviour,
         key=jax.random.key(plan.seed),
-        sample_block_value=None if plan.block_value is None else LogNormalSampler(**plan.block_value),
+        sample_block_value=_sampler(plan.block_value),
         epochs=plan.epochs,
         record_every=plan.record_every,
+        traced=tuple(plan.traced),
     )
+
+
+def _sampler(table: dict[str, Any] | None) -> BlockValueSampler | None:
+    if table is None:
+        return None
+    return BlockValueSampler(table["family"], tuple((name, table[name]) for name in table if name != "family"))
 
 
 def notes(plan: Plan) -> list[str]:

@@ -29,6 +29,8 @@ from jaxstake.report.style import (
     style,
 )
 
+_NAMED = 6
+"""Traced validators that the legend names."""
 _GAINS = {
     "attestation_rewards": ("attestations", ACCENT_LIGHT),
     "inclusion_rewards": ("attestations included", ACCENT),
@@ -165,13 +167,16 @@ def queues(days: np.ndarray, records: Record, *, epochs_per_day: float) -> Figur
     return figure
 
 
-def income_quantiles(days: np.ndarray, records: Record, *, levels: Sequence[float] = LEVELS) -> Figure:
+def income_quantiles(
+    days: np.ndarray, records: Record, *, levels: Sequence[float] = LEVELS, rows: Sequence[int] = ()
+) -> Figure:
     """Income of validators since the start, consensus and block values, as a fan of quantiles; those who left stay in.
 
     Args:
         days: [R] since the start.
         records: [R].
         levels: of the quantiles; symmetric, the median in the middle.
+        rows: of the traced validators, which are drawn as lines.
     """
     values = np.asarray(records.income_eth, float)
     pairs = [(place, len(levels) - 1 - place) for place in range(len(levels) // 2)]
@@ -182,6 +187,7 @@ def income_quantiles(days: np.ndarray, records: Record, *, levels: Sequence[floa
             label = f"{100 * (levels[high] - levels[low]):g} %" + ("" if low else " of validators")
             axes.fill_between(days, values[:, low], values[:, high], color=color, linewidth=0.0, label=label)
         _line(axes, days, values[:, len(levels) // 2], color=ACCENT, label="median")
+        _traced(axes, days, records, rows)
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         axes.set_ylabel("income since the start,\nETH per validator")
         _numbers(axes)
@@ -190,15 +196,29 @@ def income_quantiles(days: np.ndarray, records: Record, *, levels: Sequence[floa
     return figure
 
 
-def every(days: np.ndarray, records: Record, *, epochs_per_day: float) -> Mapping[str, Figure]:
-    """All figures by name."""
+def _traced(axes: Axes, days: np.ndarray, records: Record, rows: Sequence[int]) -> None:
+    """Incomes of the traced validators, the first few with their names."""
+    if not rows:
+        return
+    incomes = sum(np.asarray(records.traced[name], float) for name in ("consensus_income_eth", "execution_income_eth"))
+    looks = [(color, dash) for dash in ("-", "--", ":") for color in (CONTRAST, INK, MUTED)]
+    for place, (row, values) in enumerate(zip(rows, np.asarray(incomes).T, strict=True)):
+        color, dash = looks[place % len(looks)]
+        label = f"validator {row}" if place < _NAMED else None
+        _line(axes, days, values, color=color, linestyle=dash, linewidth=1.2, label=label)
+
+
+def every(
+    days: np.ndarray, records: Record, *, epochs_per_day: float, rows: Sequence[int] = ()
+) -> Mapping[str, Figure]:
+    """All figures by name; `rows` are those of the traced validators."""
     return MappingProxyType(
         {
             "stake_and_validators": stake_and_validators(days, records),
             "participation_and_finality": participation_and_finality(days, records),
             "issuance_and_penalties": issuance_and_penalties(days, records),
             "queues": queues(days, records, epochs_per_day=epochs_per_day),
-            "income_quantiles": income_quantiles(days, records),
+            "income_quantiles": income_quantiles(days, records, rows=rows),
         }
     )
 

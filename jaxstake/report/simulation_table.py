@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 ETH = 1e9
 """Gwei in an ETH."""
+_TRACED = {
+    "balance": ("_gwei", "Gwei", "balance of one validator"),
+    "effective_balance": ("_gwei", "Gwei", "effective balance of one validator"),
+    "inactivity_score": ("", "1", "inactivity score of one validator"),
+    "consensus_income_eth": ("", "ETH", "rewards less penalties of one validator since the start"),
+    "execution_income_eth": ("", "ETH", "block values of one validator since the start"),
+}
 _SUFFIX = {"Gwei": "_gwei", "ETH": "_eth", "epoch": "", "1": ""}
 
 
@@ -81,8 +88,21 @@ def to_csv(table: Mapping[str, Column]) -> str:
     return text.getvalue()
 
 
-def to_dataset(table: Mapping[str, Column], *, attributes: Mapping[str, Any]) -> xarray.Dataset:
-    """Variables over `day`, those of quantiles also over `level`, each with its unit and meaning."""
+def to_dataset(
+    table: Mapping[str, Column],
+    *,
+    attributes: Mapping[str, Any],
+    traced: Mapping[str, Any] | None = None,
+    rows: Sequence[int] = (),
+) -> xarray.Dataset:
+    """Variables over `day`, those of quantiles also over `level`, each with its unit and meaning.
+
+    Args:
+        table: from `columns`.
+        attributes: of the dataset.
+        traced: of the records, by name, [R, K]: variables over `day` and `validator`.
+        rows: of the traced validators, [K].
+    """
     import xarray
 
     found: dict[str, Any] = {}
@@ -93,9 +113,14 @@ def to_dataset(table: Mapping[str, Column], *, attributes: Mapping[str, Any]) ->
         elif (whole := name.rpartition("_p")[0]) not in found:
             own = [(other.level, other.values) for key, other in table.items() if key.rpartition("_p")[0] == whole]
             found[whole] = (("day", "level"), np.stack([values for _, values in own], axis=1), about)
+    for name, values in traced.items() if traced is not None and rows else ():
+        suffix, unit, meaning = _TRACED[name]
+        found[f"traced_{name}{suffix}"] = (("day", "validator"), values, {"units": unit, "long_name": meaning})
     levels = [column.level for name, column in table.items() if name.startswith("income_eth_p")]
     day = found.pop("day")
     coordinates = {"day": day, "level": ("level", levels, {"units": "1", "long_name": "of the quantiles"})}
+    if rows:
+        coordinates["validator"] = ("validator", list(rows), {"units": "1", "long_name": "row of the registry"})
     return xarray.Dataset(found, coords=coordinates, attrs=dict(attributes))
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import numpy as np
 import pytest
 import xarray
@@ -28,6 +29,7 @@ MINE = """
 title = "mine"
 epochs = 8
 record_every = 3
+traced = [3, 250]
 [registry]
 validators = 300
 compounding_share = 0.1
@@ -72,7 +74,9 @@ def _rows(folder):
 
 
 def _bytes(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All that is in a folder, but the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def _checkpoint(folder):
@@ -92,7 +96,7 @@ def _same(folder, other):
 
 def test_table_dataset_figures_and_numbers(whole):
     out, found = whole
-    assert {path.name for path in out.iterdir()} == {
+    assert {path.name for path in out.iterdir()} - {".lock"} == {
         "checkpoint.npz", "records.csv", "records.zarr", *(f"{name}.png" for name in FIGURES),
     }  # fmt: skip
     rows = _rows(out)
@@ -121,7 +125,14 @@ def test_the_books_balance(whole):
 
 def test_dataset_is_labelled(whole):
     with xarray.open_zarr(whole[0] / "records.zarr", consolidated=False) as dataset:
-        assert dict(dataset.sizes) == {"day": 3, "level": 7}
+        assert dict(dataset.sizes) == {"day": 3, "level": 7, "validator": 2}
+        last = dataset.isel(day=-1)
+        np.testing.assert_array_equal(
+            last["traced_balance_gwei"], _checkpoint(whole[0])["simulation.state.balances"][[3, 250]]
+        )
+        assert last["traced_balance_gwei"].attrs == {"units": "Gwei", "long_name": "balance of one validator"}
+        income = last["traced_consensus_income_eth"]
+        assert income.sel(validator=250) < -0.007 < 0 < income.sel(validator=3)
         assert dataset["income_eth"].attrs["units"] == "ETH"
         assert dataset["active_stake_gwei"].attrs["units"] == "Gwei"
         assert dataset["active_stake_gwei"].dtype == np.uint64
@@ -173,7 +184,7 @@ def test_interrupted_goes_on_to_the_same_result(whole, cli, mine, tmp_path, monk
         stopped = cli("simulate", mine, "--out", tmp_path)
     assert stopped.code == 130
     assert f"goes on from {tmp_path / 'checkpoint.npz'}" in stopped.err
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.npz"]
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"checkpoint.npz"}
     (tmp_path / "checkpoint.npz.part").write_bytes(b"half of one")  # as a kill in the middle of a write leaves it
     found = cli("simulate", mine, "--out", tmp_path, "--json").json
     assert (found["resumed_from_epoch"], found["complete_before"]) == (6, False)
@@ -324,3 +335,8 @@ def test_bad_options_are_one_line(refused, mine, tmp_path):
     assert "did you mean client-bug" in refused("simulate", "client-bgu", *out)
     assert f"cannot write to {mine}" in refused("simulate", mine, "--out", mine)
     assert "--out" in refused("simulate", mine)
+
+
+def test_a_folder_in_use_is_refused(whole, refused, mine):
+    with filelock.FileLock(whole[0] / ".lock"):
+        assert "another process is working in" in refused("simulate", mine, "--out", whole[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from importlib import resources
 
+import jax
 import numpy as np
 import pytest
 
 from jaxstake.data import simulation_file, simulation_setup
 from jaxstake.data.simulation_file import NAMES, parse, read
+from jaxstake.economy import block_value
 
 BASE = "epochs = 8\n[registry]\nvalidators = 200\n"
 
@@ -92,6 +95,38 @@ def test_block_values_of_a_mean_and_a_median():
     assert parse(BASE).block_value is None
 
 
+@pytest.mark.parametrize(
+    "family",
+    [
+        block_value.LogNormalMixture(
+            first_log_mean=-3.0, first_log_std=0.5, second_log_mean=-1.0, second_log_std=1.0, second_share=0.2
+        ),
+        block_value.SkewLogNormal(log_location=-3.0, log_scale=1.0, log_shape=2.0),
+        block_value.LogNormalPareto(
+            log_mean=-3.0, log_std=0.7, threshold_eth=0.1, tail_share=0.2, tail_scale_eth=0.07, tail_shape=0.3
+        ),
+    ],
+    ids=lambda family: type(family).__name__,
+)
+def test_block_values_of_any_family(x64, family):
+    """Draws of the sampler have the mean of the family, within five standard errors."""
+    if not x64:
+        pytest.skip("needs double precision")
+    lines = [f"{name} = {value}" for name, value in dataclasses.asdict(family).items()]
+    text = f'{BASE}[block_value]\nfamily = "{type(family).__name__}"\n' + "\n".join(lines)
+    sampler = simulation_setup.build(parse(text)).sample_block_value
+    drawn = np.asarray(sampler(jax.random.key(1), (100_000,)))
+    error = math.sqrt(float(block_value.variance(family)) / drawn.size)
+    assert abs(drawn.mean() - float(block_value.mean(family))) < 5 * error
+    assert sampler == simulation_setup.build(parse(text)).sample_block_value
+
+
+def test_rows_may_be_traced():
+    assert parse("traced = [3, 199]\n" + BASE).traced == [3, 199]
+    assert parse(BASE, overrides={"traced": [7]}).traced == [7]
+    assert parse(BASE).traced == []
+
+
 BAD = [
     ("epochs = = 1", ["not valid TOML", "line 1"]),
     ("[registry]\nvalidators = 9", ["days or epochs must be given"]),
@@ -112,9 +147,25 @@ BAD = [
     (BASE + "[chances]\nhead = 1.01", ["chances.head must be in [0, 1], got 1.01"]),
     (BASE + "[chances]\nhead = [0.9, 0.8]", ["chances.head must be one number or one for each of the 200", "got 2"]),
     (BASE + "[chances]\nhead = [0.9, '1']", ["chances.head[1] must be a number, got '1'"]),
-    (BASE + "[block_value]\nmedian_eth = 0.01", ["median_eth and mean_eth, or log_mean and log_std", "got median_eth"]),
+    (BASE + "[block_value]\nmedian_eth = 0.01", ["median_eth and mean_eth and no more, got median_eth"]),
+    (BASE + "[block_value]\nlog_mean = -3", ["LogNormal must hold log_mean, log_std (or median_eth", "got no log_std"]),
+    (BASE + "[block_value]\nlog_maen = -3", ["unknown key of block_value 'log_maen'", "log_mean"]),
+    (BASE + "[block_value]\nfamily = 'Pareto'", ["unknown block_value.family 'Pareto'", "LogNormalPareto"]),
+    (
+        BASE + "[block_value]\nfamily = 'SkewLogNormal'\nlog_location = -3\nlog_scale = 0\nlog_shape = 1",
+        ["block_value.log_scale must be greater than 0 and finite, got 0"],
+    ),
+    (BASE + "[block_value]\nfamily = 'SkewLogNormal'\nmedian_eth = 1", ["unknown key of block_value 'median_eth'"]),
+    ("traced = 3\n" + BASE, ["traced must be a list of rows, got 3"]),
+    ("traced = [1, 200]\n" + BASE, ["traced[1] must be at most 199, got 200"]),
+    ("traced = [5, 5]\n" + BASE, ["traced must name each row once, got [5, 5]"]),
+    (BASE + "[[exits]]\nshare = 0.5\nevery = 0", ["exits[0].every must be at least 1, got 0"]),
+    (BASE + "[[exits]]\nshare = 0.5\nepochs = 4\nevery = 2", ["every and epochs", "exits[0]"]),
     (BASE + "[block_value]\nmedian_eth = 0.2\nmean_eth = 0.1", ["mean_eth must be at least median_eth = 0.2, got 0.1"]),
-    (BASE + "[block_value]\nlog_mean = -3\nlog_std = -1", ["block_value.log_std must be at least 0, got -1"]),
+    (
+        BASE + "[block_value]\nlog_mean = -3\nlog_std = -1",
+        ["block_value.log_std must be at least 0 and finite, got -1"],
+    ),
     (
         BASE + "[outages]\nshares = [0.5, 0.1]\noutage_chance = [0.1]\nrecovery_chance = [0.1, 0.1]",
         ["outages.outage_chance must be as long as shares (2), got length 1"],
