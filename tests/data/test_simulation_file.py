@@ -164,7 +164,7 @@ BAD = [
     (BASE + "[block_value]\nmedian_eth = 0.2\nmean_eth = 0.1", ["mean_eth must be at least median_eth = 0.2, got 0.1"]),
     (
         BASE + "[block_value]\nlog_mean = -3\nlog_std = -1",
-        ["block_value.log_std must be at least 0 and finite, got -1"],
+        ["log_std must be at least 0 and finite, got -1"],
     ),
     (
         BASE + "[outages]\nshares = [0.5, 0.1]\noutage_chance = [0.1]\nrecovery_chance = [0.1, 0.1]",
