@@ -2,7 +2,8 @@
 
 Votes are drawn, and paid by the totals of the epoch; scores, the leak and effective balances follow. Nobody proposes,
 signs, enters, leaves, withdraws or is slashed, and nothing is written down. Rewards are looked up by increments, as a
-division for every validator would take longer than the rest.
+division for every validator would take longer than the rest; none of the other divisions rounds a negative number, so
+they need no correction of the sign.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jaxstake.beacon.rules import Rules
 
 Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 """Balances and effective balances, Gwei int64; scores, int64; flags of the epoch before, uint8."""
+COLUMNS = ("balances", "effective_balance", "inactivity_scores")
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -43,15 +45,15 @@ def _step(r: Rules, carry: Carry, behaviour: Behaviour, key: jax.Array) -> Carry
     scores = jnp.where(leak, scores, jnp.maximum(scores - r.inactivity_score_recovery_rate, 0))
 
     increment = r.effective_balance_increment_gwei
-    place = (effective // increment).astype(jnp.int32) * 8 + before.astype(jnp.int32)
+    place = jax.lax.div(effective, jnp.int64(increment)).astype(jnp.int32) * 8 + before.astype(jnp.int32)
     change = _changes(r, total, held, leak).at[place].get(mode="clip")
     quotient = r.inactivity_score_bias * r.inactivity_penalty_quotient
-    leaked = jnp.where(reached, 0, effective * scores // quotient)
+    leaked = jnp.where(reached, 0, jax.lax.div(effective * scores, jnp.int64(quotient)))
     balances = jnp.maximum(balances + change - leaked, 0)
 
     outside = (balances + increment // 4 < effective) | (effective + increment * 5 // 4 < balances)
     most = jnp.where(effective > r.min_activation_balance_gwei, r.max_effective_balance_gwei, 32 * increment)
-    rounded = jnp.minimum(balances // increment * increment, most)
+    rounded = jnp.minimum(jax.lax.div(balances, jnp.int64(increment)) * increment, most)
     return balances, jnp.where(outside, rounded, effective), scores, jnp.asarray(now, jnp.uint8)
 
 

@@ -47,12 +47,17 @@ def test_the_plain_step_is_the_transition_of_a_plain_network(offline):
         arrays |= dict.fromkeys(("finalized_epoch", "previous_justified_epoch", "current_justified_epoch"), late)
         arrays["justification_bits"] = np.zeros(4, bool)
     expected = epoch.numpy_epoch(r, arrays)
-    names = ("balances", "effective_balance", "inactivity_scores")
-    start = (*(jnp.asarray(arrays[name].astype(np.int64)) for name in names), jnp.asarray(votes))
-    balances, effective, scores, _ = plain_epoch.run(r, start, simulated.BEHAVIOUR, jnp.asarray(1), jax.random.key(0))
+    numbers = [jnp.asarray(arrays[name].astype(np.int64)) for name in plain_epoch.COLUMNS]
+    start = (*numbers, jnp.asarray(votes))
+    balances, effective, scores, drawn = plain_epoch.run(
+        r, start, simulated.BEHAVIOUR, jnp.asarray(1), jax.random.key(0)
+    )
     np.testing.assert_array_equal(balances, expected["balances"].astype(np.int64))
     np.testing.assert_array_equal(effective, expected["effective_balance"].astype(np.int64))
     np.testing.assert_array_equal(scores, expected["inactivity_scores"].astype(np.int64))
+    chances = [getattr(simulated.BEHAVIOUR, name) for name in ("source", "target", "head")]
+    for flag, chance in enumerate(chances):
+        assert abs(np.mean(drawn >> flag & 1) - chance) < 5 * np.sqrt(chance * (1 - chance) / 3000)
 
 
 def test_every_row_runs():

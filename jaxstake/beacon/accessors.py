@@ -57,7 +57,7 @@ def has_flag(participation: jax.Array, flag_index: int) -> jax.Array:
 
 @pytree
 class Standing:
-    """Who counts in an epoch, masks [V]. One takes a byte a validator, the epochs that it follows from take 24."""
+    """Who counts in an epoch, masks [V]. A mask takes one byte a validator; the epochs that it follows from take 24."""
 
     active: jax.Array = leaf(meaning="in the epoch")
     unslashed: jax.Array = leaf(meaning="active and not slashed")
@@ -91,25 +91,22 @@ def get_unslashed_participating_indices(
     return standing.unslashed_before & has_flag(state.previous_epoch_participation, flag_index)
 
 
-def get_total_balances(rules: Rules, state: BeaconState, *members: jax.Array) -> tuple[jax.Array, ...]:
-    """`get_total_balance` of several masks [V]: effective balance, at least one increment, Gwei (phase 0)."""
-    totals = sums(*(jnp.where(mask, state.effective_balance, 0) for mask in members))
-    return tuple(jnp.maximum(total, rules.effective_balance_increment_gwei) for total in totals)
-
-
 @pytree
 class EpochView:
     """What the steps of an epoch's accounting share: who counts, and totals, Gwei."""
 
     standing: Standing = branch()
-    total_active: jax.Array = leaf(unit="Gwei", meaning="at least one increment, as are the next two")
-    participating: tuple[jax.Array, ...] = leaf(unit="Gwei", meaning="source, target, head of the previous epoch")
-    current_target: jax.Array = leaf(unit="Gwei")
-    current: tuple[jax.Array, ...] = leaf(unit="Gwei", meaning="source, target, head of the current epoch")
+    total_active: jax.Array = leaf(unit="Gwei", meaning="at least one increment")
+    previous: tuple[jax.Array, ...] = leaf(
+        unit="Gwei", meaning="behind source, target and head of the previous epoch, at least one increment each"
+    )
+    current: tuple[jax.Array, ...] = leaf(
+        unit="Gwei", meaning="behind source, target and head of the current epoch, 0 if nobody is"
+    )
 
 
 def get_epoch_view(rules: Rules, state: BeaconState, *, standing: Standing | None = None) -> EpochView:
-    """The total active balance and who holds which flag, in one pass; every step that needs one asks for all.
+    """The total active balance and the stake behind each flag, in one pass.
 
     Source: `get_total_active_balance` (phase 0), `get_total_balance` of `get_unslashed_participating_indices` (Altair).
     """
@@ -124,8 +121,7 @@ def get_epoch_view(rules: Rules, state: BeaconState, *, standing: Standing | Non
     return EpochView(
         standing=standing,
         total_active=total,
-        participating=tuple(before),
-        current_target=jnp.maximum(found[4 + TARGET], rules.effective_balance_increment_gwei),
+        previous=tuple(before),
         current=found[4:],
     )
 

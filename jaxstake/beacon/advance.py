@@ -59,13 +59,13 @@ def advance(
     tally: Tally,
     *,
     sample_block_value: duties.Sampler | None = None,
-    over: Watch | None = None,
+    watched: Watch | None = None,
 ) -> tuple[Simulation, Tally]:
     """One epoch of a simulation, with its sums added to a tally; see `simulate`.
 
-    With a watch `over` the state the epoch is taken for quiet, as `is_quiet` must have said.
+    Given a watch, the epoch is run as a quiet one, which `is_quiet` must have allowed.
     """
-    quiet = over is not None
+    quiet = watched is not None
     keys = jax.random.split(jax.random.fold_in(key, simulation.elapsed.astype(jnp.uint32)), 6)
     s = _new_committee(rules, simulation, keys[0])
     s = dataclasses.replace(s, down=duties.next_outages(behaviour, s.down, keys[1]))
@@ -73,7 +73,7 @@ def advance(
     blocks = duties.draw_blocks(rules, s.state, behaviour, up, keys[2])
     if not quiet:
         s, tally = _scheduled(rules, s, behaviour, blocks, tally)
-    standing = over.standing if over is not None else get_standing(rules, s.state)
+    standing = watched.standing if watched is not None else get_standing(rules, s.state)
     votes = duties.draw_votes(rules, behaviour, standing.unslashed & up, blocks, keys[3])
     s = _with_state(s, current_epoch_participation=votes)
     view = get_epoch_view(rules, s.state, standing=standing)
@@ -202,10 +202,11 @@ def _transition(
         before = state
         state = step(rules, state, view=view) if step in WITH_VIEW else step(rules, state)
         if step is process_rewards_and_penalties:
+            leaked = get_inactivity_penalty_deltas(rules, before, standing=view.standing)[1]
             changes = {
                 "attestation_rewards": jnp.where(state.balances > before.balances, state.balances - before.balances, 0),
                 "attestation_penalties": saturating_subtract(before.balances, state.balances),
-                "inactivity_penalties": get_inactivity_penalty_deltas(rules, before, standing=view.standing)[1],
+                "inactivity_penalties": jnp.where(get_current_epoch(rules, before) != 0, leaked, 0),
             }
         elif step is process_slashings:
             changes["correlation_penalties"] = before.balances - state.balances

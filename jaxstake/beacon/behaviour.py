@@ -37,9 +37,9 @@ class Offline:
 
 @pytree
 class Event:
-    """Something that happens once to each of `count` validators from `first` on, `per_epoch` of them in an epoch.
+    """Something that happens once to each of `count` validators from `first` on.
 
-    With `every` above 1 it is `per_epoch` of them in so many epochs, spread evenly: validator `first + i` is reached in
+    It reaches `per_epoch` validators every `every` epochs (1 unless given), spread evenly: validator `first + i` in
     epoch `from_epoch + i * every // per_epoch`.
     """
 
@@ -52,14 +52,15 @@ class Event:
 
 @pytree
 class Deposits:
-    """New validators, `per_epoch` in an epoch from `from_epoch` until `to_epoch`, which is not included.
+    """New validators, from `from_epoch` until `to_epoch`, which is not included, or until there are `count`.
 
-    With `every` above 1 it is `per_epoch` of them in so many epochs, spread evenly.
+    There are `per_epoch` of them every `every` epochs (1 unless given), spread evenly.
     """
 
     from_epoch: Any = leaf(unit="epoch")
     to_epoch: Any = leaf(unit="epoch")
     amount: Any = leaf(unit="Gwei", meaning="of each deposit")
+    count: Any = leaf(default=None, meaning="deposits at most; None for all that the time holds")
     per_epoch: int = static()
     cred_prefix: int = static(default=1)
     every: int = static(default=1)
@@ -67,10 +68,10 @@ class Deposits:
 
 @pytree
 class Merge:
-    """Validators `first` to `first + count - 1` become one in every `group`, by `per_epoch` requests in an epoch.
+    """Validators `first` to `first + count - 1` become one in every `group`.
 
-    The first of a group switches to compounding credentials, the others are consolidated into it. Requests come like
-    those of an `Event`.
+    The first of a group switches to compounding credentials, the others are consolidated into it. Requests reach one
+    validator after another, as an `Event` does.
     """
 
     first: Any = leaf()
@@ -145,7 +146,8 @@ def due(event: Event | Merge, elapsed: jax.Array) -> tuple[jax.Array, jax.Array]
         jnp.asarray(getattr(event, name), jnp.uint64) for name in ("first", "count", "from_epoch", "per_epoch", "every")
     )
     begun = elapsed >= from_epoch
-    passed = jnp.minimum(jnp.where(begun, elapsed - from_epoch, 0), count * every // per_epoch + 1)  # all by then
+    longest = count * every // per_epoch + 1  # by then all are reached; it keeps the products below from overflowing
+    passed = jnp.minimum(jnp.where(begun, elapsed - from_epoch, 0), longest)
     start = jnp.minimum(ceil_divide(passed * per_epoch, every), count)
     end = jnp.minimum(ceil_divide((passed + 1) * per_epoch, every), count)
     return first + start, first + jnp.where(begun, end, start)
@@ -155,6 +157,8 @@ def arriving(entry: Deposits, elapsed: jax.Array) -> jax.Array:
     """How many deposits come in the epoch `elapsed` of a simulation, uint64."""
     passed = jnp.where(lasts(entry, elapsed), elapsed - jnp.asarray(entry.from_epoch, jnp.uint64), 0)
     before, after = (ceil_divide(epochs * entry.per_epoch, entry.every) for epochs in (passed, passed + 1))
+    if entry.count is not None:
+        before, after = (jnp.minimum(number, jnp.asarray(entry.count, jnp.uint64)) for number in (before, after))
     return jnp.where(lasts(entry, elapsed), after - before, 0)
 
 
@@ -211,9 +215,11 @@ def _check_entry(name: str, entry: Any, n: int) -> None:
     if not is_traced(entry.first, entry.count) and int(entry.first) + int(entry.count) > n:
         last = int(entry.first) + int(entry.count) - 1
         raise ValueError(f"{name} must be within the registry of {n} validators, got validators up to {last}")
-    every = getattr(entry, "every", 1)
-    if not is_traced(entry.count, every) and int(entry.count) * int(every) > _MOST:
-        raise ValueError(f"{name}.every must be at most 2^62 over the count of {entry.count}, got {every}")
+    if not isinstance(entry, Offline) and not is_traced(entry.count, entry.every, entry.per_epoch):
+        if int(entry.count) * int(entry.every) > _MOST:
+            raise ValueError(f"{name}.every must be at most 2^62 over the count of {entry.count}, got {entry.every}")
+        if int(entry.per_epoch) > _MOST:
+            raise ValueError(f"{name}.per_epoch must be at most 2^62, got {entry.per_epoch}")
     if (
         isinstance(entry, Offline)
         and not is_traced(entry.from_epoch, entry.to_epoch)
@@ -232,6 +238,10 @@ def _check_deposits(name: str, entry: Deposits) -> None:
         long = int(entry.to_epoch) - int(entry.from_epoch)
         if long * entry.per_epoch > _MOST:
             raise ValueError(f"{name}.per_epoch must be at most 2^62 over the {long} epochs, got {entry.per_epoch}")
+    if entry.every > _MOST:
+        raise ValueError(f"{name}.every must be at most 2^62, got {entry.every}")
+    if entry.count is not None and not is_traced(entry.count) and (np.ndim(entry.count) or int(entry.count) < 0):
+        raise ValueError(f"{name}.count must be a whole number of at least 0, got {entry.count}")
     if not is_traced(entry.amount) and (np.ndim(entry.amount) or int(entry.amount) < 10**9):
         raise ValueError(f"{name}.amount must be at least 1 ETH = 1000000000 Gwei, got {entry.amount}")
 

@@ -24,8 +24,8 @@ def process_justification_and_finalization(
         rules,
         state,
         total_active_balance=view.total_active,
-        previous_epoch_target_balance=view.participating[TARGET],
-        current_epoch_target_balance=view.current_target,
+        previous_epoch_target_balance=view.previous[TARGET],
+        current_epoch_target_balance=jnp.maximum(view.current[TARGET], rules.effective_balance_increment_gwei),
     )
     early = get_current_epoch(rules, state) <= 1
     names = ("justification_bits", "previous_justified_epoch", "current_justified_epoch", "finalized_epoch")

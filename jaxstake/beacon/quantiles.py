@@ -1,7 +1,8 @@
-"""Quantiles over a million validators, without sorting them.
+"""Quantiles over a million validators of whom only some count, without sorting them.
 
-A sort of a million numbers takes as long as thirty epochs on two cores. Bisection on the bits of the numbers needs some
-fifty passes, which count for all levels at once, and no memory but the bits.
+A sort of a million numbers takes as long as thirty epochs on two cores. Bisection on the bits of the numbers needs at
+most 64 passes, which count for all levels at once, and no memory but the bits. `core.order_statistics` narrows samples
+instead, of all elements of a vector; it is no faster here, and takes four times as much memory and time to compile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Epochs in which nobody enters, leaves or is slashed: nearly all. They leave most arrays alone, so they are fast.
+"""Epochs in which nobody enters, leaves or is slashed. They leave most arrays alone, so they are fast.
 
 A step that may write an array makes XLA copy it, also where nothing is written, and a million validators have more
 than ten such arrays. So a simulation goes through quiet epochs in a loop of their own, to the same result. Who counts
@@ -29,7 +29,7 @@ IDLE: frozenset[Step] = frozenset(
 
 @pytree
 class Watch:
-    """What only an epoch that is not quiet changes, of every validator."""
+    """What stays the same through a stretch of quiet epochs, of every validator."""
 
     standing: Standing = branch()
     until: jax.Array = leaf(unit="epoch", meaning="the first in which another validator counts, or one is punished")
@@ -39,7 +39,7 @@ class Watch:
 
 
 def watch(rules: Rules, state: BeaconState) -> Watch:
-    """The watch over a state, which holds while epochs are quiet."""
+    """The watch over a state, for the stretch of quiet epochs that begins with it, if one does."""
     outside = state.activation_eligibility_epoch == NEVER
     idle = state.activation_epoch == NEVER
     return Watch(
@@ -55,8 +55,9 @@ def _next_change(rules: Rules, state: BeaconState) -> jax.Array:
     """The first epoch to come in which `get_standing` differs or a correlation penalty is due; now if one is due."""
     now = get_current_epoch(rules, state)
     released = jnp.where(state.slashed, state.withdrawable_epoch, NEVER)
-    punished = saturating_subtract(released, jnp.uint64(rules.epochs_per_slashings_vector // 2))
-    # Who was active in the epoch before counts too. After "never" comes 0, which is not to come.
+    half = jnp.uint64(rules.epochs_per_slashings_vector // 2)
+    punished = jnp.where(state.slashed, saturating_subtract(state.withdrawable_epoch, half), NEVER)
+    # Who was active in the epoch before counts too. NEVER + 1 wraps around to 0, which is not above `now`.
     changes = (state.activation_epoch, state.activation_epoch + 1, state.exit_epoch, state.exit_epoch + 1, released)
     soonest = jnp.where(punished >= now, punished, NEVER)
     for change in changes:
@@ -64,24 +65,23 @@ def _next_change(rules: Rules, state: BeaconState) -> jax.Array:
     return jnp.min(soonest, initial=NEVER)
 
 
-def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, over: Watch) -> jax.Array:
+def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, watched: Watch) -> jax.Array:
     """Whether the next epoch is sure to be quiet.
 
-    Nobody waits for activation, nobody can enter the queue or is to be ejected, nobody begins or ceases to count or is
-    punished, no deposit, consolidation or requested withdrawal is pending, no builder is there to be paid, and no
-    schedule is due.
+    The watch still holds, nobody waits for activation, nobody can enter the queue or is to be ejected, no deposit,
+    consolidation or requested withdrawal is pending, no builder is there to be paid, and no schedule is due.
 
     Args:
         rules: of the fork.
         state: in the first slot of the epoch.
         behaviour: whose schedules count.
         elapsed: epochs since the start.
-        over: the watch over the state.
+        watched: from `watch`, of this state or of an earlier one of the same stretch.
     """
     full = rules.min_activation_balance_gwei if has_balance_queues(rules) else rules.max_effective_balance_gwei
     effective = state.effective_balance
-    moves = (over.outside & (effective >= full)) | (over.inside & (effective <= rules.ejection_balance_gwei))
-    quiet = ~over.waiting & (get_current_epoch(rules, state) < over.until)
+    moves = (watched.outside & (effective >= full)) | (watched.inside & (effective <= rules.ejection_balance_gwei))
+    quiet = ~watched.waiting & (get_current_epoch(rules, state) < watched.until)
     quiet &= ~jnp.any(moves) & sweeps_alone(rules, state)
     if has_balance_queues(rules):
         quiet &= (state.pending_deposits.length == 0) & (state.pending_consolidations.length == 0)

@@ -61,7 +61,7 @@ def flag_tables(rules: Rules, state: BeaconState, view: EpochView) -> list[Delta
     leak, none = is_in_inactivity_leak(rules, state), jnp.zeros_like(base)
     tables = []
     for flag, weight in enumerate(participation_flag_weights(rules)):
-        numerator = base * weight * (view.participating[flag] // increment)
+        numerator = base * weight * (view.previous[flag] // increment)
         reward = numerator // (total // increment * rules.weight_denominator)
         penalty = none if flag == HEAD else base * weight // rules.weight_denominator
         tables.append((jnp.where(leak, none, reward), penalty))

@@ -178,13 +178,13 @@ def _epochs(
     end = simulation.elapsed + n_epochs.astype(jnp.uint64)
 
     def stretch(carry: _Carry, *, quiet: bool) -> _Carry:
-        over = watch(rules, carry[0].state)
+        watched = watch(rules, carry[0].state)
 
         def calm(s: Simulation) -> jax.Array:
-            return is_quiet(rules, s.state, behaviour, s.elapsed, over if quiet else watch(rules, s.state))
+            return is_quiet(rules, s.state, behaviour, s.elapsed, watched if quiet else watch(rules, s.state))
 
         def epoch(carry: _Carry) -> _Carry:
-            s, tally = one(rules, carry[0], behaviour, key, carry[1], over=over if quiet else None)
+            s, tally = one(rules, carry[0], behaviour, key, carry[1], watched=watched if quiet else None)
             return s, tally, calm(s)
 
         start = carry[0], carry[1], calm(carry[0])

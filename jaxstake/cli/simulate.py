@@ -39,7 +39,7 @@ Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Lengt
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
 Trace = Annotated[
     list[int] | None,
-    typer.Option("--trace", metavar="ROW", help="Validator to record alone; may be repeated."),
+    typer.Option("--trace", metavar="ROW", help="Validator to record in the dataset. Repeatable."),
 ]
 Every = Annotated[int | None, typer.Option("--record-every", metavar="N", help="Epochs from one record to the next.")]
 
@@ -86,7 +86,7 @@ def simulate_command(
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder; the system lets go of it when the process ends, however it ends."""
+    """Hold the folder. A system with locks of files lets go of it when the process ends, however it ends."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(writable_folder(out) / LOCK, timeout=0)
@@ -94,6 +94,8 @@ def _alone(out: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BadInputError(f"another process is working in {out}; wait for it or choose another folder") from None
+    except NotImplementedError:
+        raise BadInputError(f"{out} is on a file system without locks; choose another folder") from None
     try:
         yield
     finally:
@@ -239,6 +241,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What the table says, a row each."""
     eth = {name: f"{value:,.3f} ETH" for name, value in found.items() if name.endswith("_eth")}
     share = {name: f"{100 * value:.3f} %" for name, value in found.items() if isinstance(value, float)}
+    lasting = found["consensus_rate_per_year"] > -1.0  # nobody loses more than everything
     return [
         ("validators at the start", f"{found['validators_at_start']:,}"),
         ("active at the end", f"{found['active_validators']:,}"),
@@ -255,8 +258,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("of it by the inactivity leak", eth["inactivity_penalties_eth"]),
         ("of it for slashings", f"{found['slashing_penalties_eth'] + found['correlation_penalties_eth']:,.3f} ETH"),
         ("block values", eth["block_value_eth"]),
-        ("consensus rate per year", share["consensus_rate_per_year"]),
-        ("execution rate per year", share["execution_rate_per_year"]),
+        ("consensus return since the start", share["consensus_return"]),
+        ("consensus return a year at that pace", share["consensus_rate_per_year"] if lasting else "all is lost"),
+        ("block values over stake, since the start", share["execution_return"]),
+        ("block values over stake, a year at that pace", share["execution_rate_per_year"]),
         ("income of a validator, median", f"{found['income_eth_p50']:,.6f} ETH"),
         ("one in twenty has less than", f"{found['income_eth_p5']:,.6f} ETH"),
         ("one in twenty has more than", f"{found['income_eth_p95']:,.6f} ETH"),

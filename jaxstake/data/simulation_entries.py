@@ -88,10 +88,10 @@ def block_value(table: Any) -> dict[str, Any]:
     if family not in FAMILIES:
         raise ValueError(unknown_name("block_value.family", str(family), list(FAMILIES)))
     given = {name: value for name, value in table.items() if name != "family"}
-    if family == FAMILIES[0] and "median_eth" in given:
+    if family == FAMILIES[0] and set(_LOGNORMAL) & given.keys():
         given = _lognormal(given)
-    names = data_fields(getattr(block_value, family))
-    check_keys("block_value", given, (*names, *(_LOGNORMAL if family == FAMILIES[0] else ())))
+    names = list(data_fields(getattr(block_value, family)))
+    check_keys("block_value", given, names)
     missing = [name for name in names if name not in given]
     if missing:
         also = " (or median_eth and mean_eth)" if family == FAMILIES[0] else ""
@@ -181,7 +181,8 @@ def _deposits(where: str, table: Mapping[str, Any], stake: float, start: int, pe
     pace = _pace(where, table, count, per_day, 1)
     return {
         "from_epoch": start,
-        "to_epoch": start + math.ceil(count * pace["every"] / pace["per_epoch"]),
+        "to_epoch": start - (-count * pace["every"] // pace["per_epoch"]),
+        "count": count,
         "amount": amount * 10**9,
         **pace,
         "cred_prefix": 2 if compounding else 1,
@@ -222,5 +223,5 @@ def _pace(where: str, table: Mapping[str, Any], count: int, per_day: float, defa
         for key in _PACE:
             not_both(where, table, key, timed[0])
         return {"per_epoch": count, "every": length(where, table, per_day)}
-    usual = {"per_epoch": default, "every": 1}
+    usual = {"per_epoch": 1 if "every" in table else default, "every": 1}
     return {name: whole(f"{where}.{name}", table.get(name, usual[name]), 1) for name in _PACE}

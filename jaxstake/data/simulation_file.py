@@ -24,9 +24,9 @@ A file says how long to simulate, which registry to start from, how reliable val
     from_day = 3                   # or from_epoch
     days = 7                       # or epochs; until_finality = true ends it earlier
 
-Slashings, exits, merges and deposits are spread evenly over their `days`, or come `per_epoch`, or so many in `every`
-so many epochs; without either slashings come at once and the others one an epoch. Merges need a `group`; deposits need
-`count` or `stake_share`, and each has `amount_eth`, 32 if it is not given.
+Slashings, exits, merges and deposits are spread evenly over their `days`, or come at a rate: `per_epoch` of them every
+`every` epochs, 1 and 1 if not given. With neither slashings come at once and the others one an epoch. Merges need a
+`group`; deposits need `count` or `stake_share`, and each has `amount_eth`, 32 if it is not given.
 
 Compounding validators are spread evenly over the rows. With few validators of 32 ETH the stake is small, and so rewards
 per ETH are high and the limits of the queues low; `stake_eth` takes as many large validators as a stake needs.

@@ -128,10 +128,7 @@ def _state(plan: Plan, rules: Rules) -> BeaconState:
     large = (row + 1) * compounding // n > row * compounding // n
     held = np.where(large, plan.registry["compounding_balance_eth"], BALANCE_ETH).astype(np.uint64) * np.uint64(_GWEI)
     zeros, never = np.zeros(n, np.uint64), np.full(n, NEVER)
-    deposits = sum(
-        -(-entry["per_epoch"] * (entry["to_epoch"] - entry["from_epoch"]) // entry["every"])
-        for entry in plan.schedules["deposits"]
-    )
+    deposits = sum(entry["count"] for entry in plan.schedules["deposits"])
     return state_from_arrays(
         rules,
         {

@@ -204,7 +204,7 @@ def _traced(axes: Axes, days: np.ndarray, records: Record, rows: Sequence[int]) 
     looks = [(color, dash) for dash in ("-", "--", ":") for color in (CONTRAST, INK, MUTED)]
     for place, (row, values) in enumerate(zip(rows, np.asarray(incomes).T, strict=True)):
         color, dash = looks[place % len(looks)]
-        label = f"validator {row}" if place < _NAMED else None
+        label = f"validator {row:,}" if place < _NAMED else None
         _line(axes, days, values, color=color, linestyle=dash, linewidth=1.2, label=label)
 
 

@@ -138,6 +138,7 @@ def summary(simulation: Simulation, records: Record, *, epochs_per_day: float, s
     issued, burnt = (sum(int(total[name]) for name in names) / ETH for names in (ISSUED, BURNT))
     days = float(total["epochs"]) / epochs_per_day
     start = int(np.asarray(simulation.at_start).sum()) / ETH
+    returns = {"consensus": (issued - burnt) / start, "execution": float(total["block_value_eth"]) / start}
     window = np.asarray(tally.target_share) / np.asarray(tally.epochs)
     middle = {level: place for place, level in enumerate(LEVELS)}
     income = np.asarray(records.income_eth)[last]
@@ -158,8 +159,8 @@ def summary(simulation: Simulation, records: Record, *, epochs_per_day: float, s
         "burnt_eth": burnt,
         **{f"{name}_eth": int(total[name]) / ETH for name in (*ISSUED, *BURNT, "inactivity_penalties")},
         "block_value_eth": float(total["block_value_eth"]),
-        "consensus_rate_per_year": (issued - burnt) / start * DAYS_PER_JULIAN_YEAR / days,
-        "execution_rate_per_year": float(total["block_value_eth"]) / start * DAYS_PER_JULIAN_YEAR / days,
+        **{f"{name}_return": value for name, value in returns.items()},
+        **{f"{name}_rate_per_year": value * DAYS_PER_JULIAN_YEAR / days for name, value in returns.items()},
         **{f"income_eth_p{100 * level:g}": float(income[middle[level]]) for level in (0.05, 0.5, 0.95)},
         "overflowed": bool(simulation.state.overflowed),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -50,5 +52,8 @@ def test_deposits_come_evenly_and_in_full(per_epoch, every, from_epoch, long):
     times = from_epoch + np.arange(4096) * every // per_epoch
     expected = np.bincount(times[times < from_epoch + long], minlength=80)[:80]
     assert np.array_equal(found, expected)
+    capped = dataclasses.replace(entry, count=7)
+    some = np.array([int(n) for n in jax.vmap(lambda epoch: arriving(capped, epoch))(np.arange(80, dtype=np.uint64))])
+    assert np.array_equal(np.cumsum(some), np.minimum(np.cumsum(found), 7))
     assert found.max() == most_arriving(entry)
     assert found.sum() == -(-per_epoch * long // every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -181,6 +182,13 @@ def test_deposits_are_queued_under_new_keys():
         after, key = operations.append_deposits(state, entry, np.uint64(elapsed), jnp.asarray(900, jnp.uint64))
         lengths.append((int(after.pending_deposits.length), int(key)))
     assert lengths == [(0, 900), (0, 900), (3, 903), (3, 903), (0, 900)]
+    slow, key, lengths = dataclasses.replace(entry, to_epoch=9, every=2), jnp.asarray(900, jnp.uint64), []
+    after = state
+    for elapsed in range(6):
+        after, key = operations.append_deposits(after, slow, np.uint64(elapsed), key)
+        lengths.append(int(after.pending_deposits.length))
+    assert lengths == [0, 0, 2, 3, 5, 6]
+    assert np.asarray(after.pending_deposits.pubkey_id[:6]).tolist() == list(range(900, 906)) == [*range(900, int(key))]
     after, _ = operations.append_deposits(state, entry, np.uint64(2), jnp.asarray(900, jnp.uint64))
     queue = after.pending_deposits
     assert np.asarray(queue.pubkey_id[:3]).tolist() == [900, 901, 902]

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstake.beacon import quiet, records, simulation
+from jaxstake.beacon import quiet, records, rules, simulation
 from jaxstake.beacon.advance import advance
-from jaxstake.beacon.behaviour import Behaviour, Event
+from jaxstake.beacon.behaviour import Behaviour, Deposits, Event
 from jaxstake.beacon.simulation import simulate
 from tests.beacon.networks import EPOCH, ETH, NEVER, network
 
@@ -24,18 +24,48 @@ def values(key, shape):
     return jnp.exp(jax.random.normal(key, shape) - 3.0)
 
 
-@pytest.mark.parametrize("fork", ["deneb", "gloas"])
+@pytest.mark.parametrize(
+    ("changes", "until"),
+    [
+        ({}, NEVER),
+        ({"exit_epoch": EPOCH + 5}, EPOCH + 5),
+        ({"exit_epoch": EPOCH}, EPOCH + 1),  # who left just now was there in the epoch before
+        ({"exit_epoch": EPOCH - 1}, NEVER),
+        ({"activation_epoch": EPOCH + 9}, EPOCH + 9),
+        ({"activation_epoch": EPOCH}, EPOCH + 1),
+        ({"withdrawable_epoch": EPOCH + 7}, NEVER),
+        ({"slashed": True, "withdrawable_epoch": EPOCH + 7}, EPOCH + 7),
+        ({"slashed": True, "withdrawable_epoch": EPOCH + 32 + 3}, EPOCH + 3),  # punished half a vector before
+        ({"slashed": True, "withdrawable_epoch": EPOCH + 32}, EPOCH),
+        ({"slashed": True, "withdrawable_epoch": EPOCH + 31}, EPOCH + 31),
+        ({"slashed": True}, NEVER - 32),
+    ],
+)
+def test_a_stretch_ends_where_somebody_else_counts(changes, until):
+    r, state = network("electra", 16)
+    assert r.epochs_per_slashings_vector == 64
+    columns = {name: getattr(state, name).at[5].set(value) for name, value in changes.items()}
+    assert int(quiet.watch(r, dataclasses.replace(state, **columns)).until) == until
+
+
+@pytest.mark.parametrize("fork", ["altair", "deneb", "gloas"])
 def test_quiet_epochs_give_what_the_others_give(fork):
     """Before and after a few exits, with a validator that the leak will eject, and with a withdrawal in every sweep."""
-    r, state = network(fork, 256)
+    r, state = network(fork, 256, capacity=260)
     rich = state.balances + np.uint64(ETH)
     low = state.effective_balance.at[7].set(16 * ETH + ETH)
     scores = state.inactivity_scores.at[7].set(10**8)
     state = dataclasses.replace(
         state, effective_balance=low, balances=rich.at[7].set(17 * ETH), inactivity_scores=scores
     )
+    later = {"deposits": (Deposits(from_epoch=5, to_epoch=12, amount=32 * ETH, per_epoch=2, every=5),)}
     behaviour = Behaviour(
-        target=0.9, head=0.8, sync=0.9, proposal=0.9, exits=(Event(first=3, count=2, from_epoch=6, per_epoch=1),)
+        target=0.9,
+        head=0.8,
+        sync=0.9,
+        proposal=0.9,
+        exits=(Event(first=3, count=2, from_epoch=6, per_epoch=1, every=3),),
+        **(later if rules.has_balance_queues(r) else {}),
     )
     behaviour = jax.tree.map(jnp.asarray, behaviour)
     whole, record = simulate(r, state, behaviour, n_epochs=16, key=KEY, sample_block_value=values)

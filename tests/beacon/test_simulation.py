@@ -228,6 +228,9 @@ MISFITS = (
     ({"deposits": deposits(amount=32)}, "amount must be at least 1 ETH"),
     ({"deposits": deposits(every=0)}, r"deposits\[0\] must have per_epoch >= 1, every >= 1 .* got 1, 0 and 1"),
     ({"deposits": deposits(per_epoch=2**60)}, r"deposits\[0\].per_epoch must be at most 2\^62 over the 5 epochs"),
+    ({"deposits": deposits(every=2**63)}, r"deposits\[0\].every must be at most 2\^62, got \d+"),
+    ({"deposits": deposits(count=-1)}, r"deposits\[0\].count must be a whole number of at least 0, got -1"),
+    ({"exits": (event(per_epoch=2**63),)}, r"exits\[0\].per_epoch must be at most 2\^62, got \d+"),
     ({"exits": (event(every=0),)}, r"exits\[0\].every must be a whole number of at least 1, got 0"),
     ({"exits": (event(every=2**61),)}, r"exits\[0\].every must be at most 2\^62 over the count of 5, got \d+"),
 )

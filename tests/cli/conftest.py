@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +13,7 @@ import jax
 import pytest
 
 from jaxstake.cli.main import app
+from tests.cli.simulations import MINE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,3 +59,22 @@ def refused(cli: Callable[..., Result]) -> Callable[..., str]:
         return result.err.removeprefix("jaxstake: ").rstrip("\n")
 
     return run
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mine") / "mine.toml"
+    path.write_text(MINE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(x64, mine, tmp_path_factory):
+    """The simulation in one go: its folder, and what it printed as JSON."""
+    if not x64:
+        pytest.skip("needs double precision")
+    out, printed = tmp_path_factory.mktemp("whole") / "out", io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as end:
+        app(["simulate", str(mine), "--out", str(out), "--json"])
+    assert end.value.code == 0
+    return out, json.loads(printed.getvalue())
