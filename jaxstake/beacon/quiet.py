@@ -65,7 +65,9 @@ def _next_change(rules: Rules, state: BeaconState) -> jax.Array:
     return jnp.min(soonest, initial=NEVER)
 
 
-def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, watched: Watch) -> jax.Array:
+def is_quiet(
+    rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: jax.Array, watched: Watch | None = None
+) -> jax.Array:
     """Whether the next epoch is sure to be quiet.
 
     The watch still holds, nobody waits for activation, nobody can enter the queue or is to be ejected, no deposit,
@@ -76,21 +78,27 @@ def is_quiet(rules: Rules, state: BeaconState, behaviour: Behaviour, elapsed: ja
         state: in the first slot of the epoch.
         behaviour: whose schedules count.
         elapsed: epochs since the start.
-        watched: from `watch`, of this state or of an earlier one of the same stretch.
+        watched: from `watch`, of an earlier state of the same stretch; of this one if None.
     """
+    nothing_due = sweeps_alone(rules, state)
+    if has_balance_queues(rules):
+        nothing_due &= (state.pending_deposits.length == 0) & (state.pending_consolidations.length == 0)
+    for event in (*behaviour.slashings, *behaviour.exits, *behaviour.merges):
+        start, end = due(event, elapsed)
+        nothing_due &= start == end
+    for entry in behaviour.deposits:
+        nothing_due &= arriving(entry, elapsed) == 0
+    # Validators are looked at only where it matters.
+    return jax.lax.cond(nothing_due, lambda: _stays(rules, state, watched), lambda: jnp.asarray(False))
+
+
+def _stays(rules: Rules, state: BeaconState, watched: Watch | None) -> jax.Array:
+    """Whether every validator stays in or out of the active set and of the queue to it."""
+    watched = watch(rules, state) if watched is None else watched
     full = rules.min_activation_balance_gwei if has_balance_queues(rules) else rules.max_effective_balance_gwei
     effective = state.effective_balance
     moves = (watched.outside & (effective >= full)) | (watched.inside & (effective <= rules.ejection_balance_gwei))
-    quiet = ~watched.waiting & (get_current_epoch(rules, state) < watched.until)
-    quiet &= ~jnp.any(moves) & sweeps_alone(rules, state)
-    if has_balance_queues(rules):
-        quiet &= (state.pending_deposits.length == 0) & (state.pending_consolidations.length == 0)
-    for event in (*behaviour.slashings, *behaviour.exits, *behaviour.merges):
-        start, end = due(event, elapsed)
-        quiet &= start == end
-    for entry in behaviour.deposits:
-        quiet &= arriving(entry, elapsed) == 0
-    return quiet
+    return ~watched.waiting & (get_current_epoch(rules, state) < watched.until) & ~jnp.any(moves)
 
 
 def quiet_steps(rules: Rules) -> tuple[Step, ...]:

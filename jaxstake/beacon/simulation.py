@@ -181,7 +181,7 @@ def _epochs(
         watched = watch(rules, carry[0].state)
 
         def calm(s: Simulation) -> jax.Array:
-            return is_quiet(rules, s.state, behaviour, s.elapsed, watched if quiet else watch(rules, s.state))
+            return is_quiet(rules, s.state, behaviour, s.elapsed, watched if quiet else None)
 
         def epoch(carry: _Carry) -> _Carry:
             s, tally = one(rules, carry[0], behaviour, key, carry[1], watched=watched if quiet else None)

@@ -109,7 +109,7 @@ def busy_epochs(r, state, behaviour, whole, record):
     """Sixteen epochs, each taken for a busy one, must give the same; which of them were quiet, and the end."""
     s, tally, calm = simulation.begin(r, state, behaviour, key=KEY), records.no_tally(), []
     for _ in range(16):
-        calm.append(bool(quiet.is_quiet(r, s.state, behaviour, s.elapsed, quiet.watch(r, s.state))))
+        calm.append(bool(quiet.is_quiet(r, s.state, behaviour, s.elapsed)))
         s, tally = busy(r, s, behaviour, KEY, tally, sample_block_value=values)
     jax.tree.map(np.testing.assert_array_equal, whole, s)
     jax.tree.map(lambda ours, theirs: np.testing.assert_array_equal(ours[0], theirs), record.tally, tally)
