@@ -32,9 +32,9 @@ def state_from_arrays(
 
     Args:
         rules: of the fork, which says what there must be.
-        arrays: balances, epochs and indices as uint64, participation and credential prefixes as uint8, `slashed` and
-            `justification_bits` as bool or uint8; scalars as integers. Scalars and queues may be left out: they are 0
-            and empty.
+        arrays: balances in Gwei, epochs and indices as uint64, participation and credential prefixes as uint8,
+            `slashed` and `justification_bits` as bool or uint8; scalars as integers. Scalars and queues may be left
+            out: they are 0 and empty; at `slot` 0, genesis, an epoch pays no attestations.
         validator_capacity: rows of the arrays of validators; as many as are given if None.
         queue_capacity: places of each queue; as many entries as are given if None. For a queue that can grow it must
             hold what may be added; `BeaconState.overflowed` says afterwards whether it did.
@@ -70,6 +70,62 @@ def state_from_arrays(
     for name, kind in checks.queues_of(rules).items():
         values[name] = _queue(kind, name, complete, queue_capacity)
     return BeaconState(n_validators=jnp.asarray(np.uint64(n)), overflowed=jnp.asarray(False), **values)
+
+
+def healthy_state(
+    rules: Rules,
+    effective_balance: np.ndarray,
+    *,
+    compounding: np.ndarray | bool = False,
+    epoch: int = 2048,
+    validator_capacity: int | None = None,
+    queue_capacity: int | None = None,
+) -> BeaconState:
+    """A network in which all is well, in the first slot of an epoch: everybody active for long, nothing pending.
+
+    Args:
+        rules: of the fork.
+        effective_balance: Gwei [V], which balances equal.
+        compounding: which validators have compounding credentials, bool [V] or for all; the others have an address.
+        epoch: of the chain, at least 2. With the 2,048 of the default validators may leave and merge on mainnet.
+        validator_capacity: as for `state_from_arrays`.
+        queue_capacity: as for `state_from_arrays`.
+
+    Raises:
+        ValueError: as `state_from_arrays`; `epoch` is below 2, where nothing is final yet.
+
+    Example:
+        >>> import jax
+        >>> from jaxstake.beacon import rules
+        >>> with jax.enable_x64(True):
+        ...     state = healthy_state(rules.get("fulu"), np.full(64, 32_000_000_000))
+        >>> int(state.slot), int(state.finalized_epoch), state.balances.shape
+        (65536, 2046, (64,))
+    """
+    if epoch < 2:
+        raise ValueError(f"epoch must be at least 2, got {epoch}")
+    held = np.asarray(effective_balance, np.uint64)
+    zeros, never = np.zeros(held.size, np.uint64), np.full(held.size, NEVER)
+    arrays = {
+        "slot": np.uint64(epoch * rules.slots_per_epoch),
+        "justification_bits": np.ones(4, bool),
+        "previous_justified_epoch": np.uint64(epoch - 2),
+        "current_justified_epoch": np.uint64(epoch - 1),
+        "finalized_epoch": np.uint64(epoch - 2),
+        "balances": held,
+        "effective_balance": held,
+        "inactivity_scores": zeros,
+        "previous_epoch_participation": np.full(held.size, 0b111, np.uint8),
+        "current_epoch_participation": np.zeros(held.size, np.uint8),
+        "slashed": np.zeros(held.size, bool),
+        "activation_eligibility_epoch": zeros,
+        "activation_epoch": zeros,
+        "exit_epoch": never,
+        "withdrawable_epoch": never,
+        "cred_prefix": np.where(np.broadcast_to(compounding, held.shape), 2, 1).astype(np.uint8),
+        "slashings": np.zeros(rules.epochs_per_slashings_vector, np.uint64),
+    }
+    return state_from_arrays(rules, arrays, validator_capacity=validator_capacity, queue_capacity=queue_capacity)
 
 
 def arrays_from_state(state: BeaconState) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstake.beacon.integers import ceil_divide
+from jaxstake.beacon.queues import capacity
 from jaxstake.beacon.rules import Rules, has_balance_queues
 from jaxstake.beacon.state import BeaconState
 from jaxstake.core.checks import is_traced
@@ -138,6 +139,18 @@ def check_behaviour(rules: Rules, state: BeaconState, behaviour: Behaviour) -> N
         raise ValueError("deposits and merges need the queues of Electra or later, got rules of an earlier fork")
     for place, entry in enumerate(behaviour.deposits):
         _check_deposits(f"deposits[{place}]", entry)
+    _check_room(state, behaviour, rows - n)
+
+
+def _check_room(state: BeaconState, behaviour: Behaviour, free: int) -> None:
+    """Raise where there is no room at all for what is to come; how much it takes only a simulation knows."""
+    if behaviour.deposits and free == 0:
+        raise ValueError("deposits need rows for new validators, a validator_capacity above their number, got none")
+    needed = {"pending_deposits": behaviour.deposits or behaviour.merges, "pending_consolidations": behaviour.merges}
+    for name, entries in needed.items():
+        if entries and capacity(getattr(state, name)) == 0:
+            kind = "deposits" if behaviour.deposits and name == "pending_deposits" else "merges"
+            raise ValueError(f"{kind} need places in {name}, a queue_capacity of at least 1, got 0")
 
 
 def due(event: Event | Merge, elapsed: jax.Array) -> tuple[jax.Array, jax.Array]:

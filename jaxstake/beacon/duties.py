@@ -27,6 +27,29 @@ Sampler = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 """Draws block values in ETH: a key and a shape to an array."""
 
 
+def check_sampler(sampler: Sampler) -> None:
+    """Raise where a sampler of block values cannot be right.
+
+    Raises:
+        ValueError: it gives another shape than asked for, or no floats; it does not depend on its key, as one that
+            draws with NumPy does, which would give every epoch the same values; a value is negative or not finite.
+    """
+    shape, key = (2, 32), jax.random.key(0)
+    traced = jax.make_jaxpr(lambda key: jnp.asarray(sampler(key, shape)))(key).jaxpr
+    drawn = traced.outvars[0].aval
+    if drawn.shape != shape or not jnp.issubdtype(drawn.dtype, jnp.floating):
+        raise ValueError(
+            f"sample_block_value must give floats of the shape it is asked for, {shape}, got {drawn.dtype} of shape "
+            f"{drawn.shape}"
+        )
+    if not any(traced.invars[0] is used for equation in traced.eqns for used in equation.invars):
+        raise ValueError("sample_block_value must draw with its key (jax.random), got values that do not depend on it")
+    values = np.asarray(sampler(key, shape))
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        bad = values[~(np.isfinite(values) & (values >= 0))][0]
+        raise ValueError(f"sample_block_value must give values of at least 0 ETH, got {bad}")
+
+
 @pytree
 class Blocks:
     """The slots of an epoch, [S]: who proposes, and whether the block arrives."""

@@ -25,7 +25,7 @@ LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 class Tally:
     """Sums over a window. All balances change by `issued - burnt + deposited - withdrawn - queued`, to the Gwei."""
 
-    epochs: Any = leaf()
+    epochs: Any = leaf(meaning="in the window")
     blocks: Any = leaf(meaning="slots with a block")
     leak_epochs: Any = leaf(meaning="epochs in an inactivity leak")
     attestation_rewards: Any = leaf(unit="Gwei", meaning="of validators whose epoch ended with a gain")
@@ -56,19 +56,21 @@ class Record:
 
     tally: Tally = leaf()
     epoch: Any = leaf(unit="epoch", meaning="of the chain, after the window")
-    active_validators: Any = leaf()
+    active_validators: Any = leaf(meaning="at the end of the window")
     active_stake: Any = leaf(unit="Gwei", meaning="effective balance of active validators")
     balance: Any = leaf(unit="Gwei", meaning="of all validators")
-    slashed_validators: Any = leaf()
+    entered_validators: Any = leaf(meaning="became active in the window")
+    left_validators: Any = leaf(meaning="ceased to be active in the window")
+    slashed_validators: Any = leaf(meaning="of all that ever were")
     exiting_validators: Any = leaf(meaning="active, with an exit epoch")
-    finalized_epoch: Any = leaf(unit="epoch")
+    finalized_epoch: Any = leaf(unit="epoch", meaning="the last one that is final")
     pending_deposits: Any = leaf(meaning="entries of the queue")
-    pending_deposits_amount: Any = leaf(unit="Gwei")
+    pending_deposits_amount: Any = leaf(unit="Gwei", meaning="of the entries of the queue")
     pending_consolidations: Any = leaf(meaning="entries of the queue")
     exit_wait_epochs: Any = leaf(unit="epoch", meaning="from now to the head of the exit queue")
     consolidation_wait_epochs: Any = leaf(unit="epoch", meaning="from now to the head of the queue of consolidations")
     consensus_income_eth: Any = leaf(unit="ETH", meaning="[levels] quantiles over validators, since the start")
-    income_eth: Any = leaf(unit="ETH", meaning="[levels] the same with block values")
+    income_eth: Any = leaf(unit="ETH", meaning="[levels] quantiles over validators, since the start, with block values")
     traced: Any = leaf(meaning="[K] by name: balances, effective balances, scores and incomes of chosen validators")
 
 
@@ -115,14 +117,14 @@ def look(
         tally: sums over it.
         consensus_income_eth: of every validator since the start, [V].
         execution_income_eth: block values of every validator since the start, [V].
-        counted: who is in the quantiles, bool [V].
+        counted: who is in the quantiles, bool [V]: who was there at the start.
         levels: of the quantiles; static.
         traced: rows to write down one by one; static.
     """
     now = get_current_epoch(rules, state)
     active = is_active_validator(state, now)
     zero = jnp.zeros((), jnp.uint64)
-    later = has_balance_queues(rules)
+    later, began = has_balance_queues(rules), now - tally.epochs
     deposits = state.pending_deposits
     place = np.asarray(traced, np.int64)
     both = consensus_income_eth + execution_income_eth
@@ -133,6 +135,8 @@ def look(
         active_validators=jnp.sum(active, dtype=jnp.uint64),
         active_stake=total(jnp.where(active, state.effective_balance, 0)),
         balance=total(state.balances),
+        entered_validators=_within(state.activation_epoch, began, now),
+        left_validators=_within(state.exit_epoch, began, now),
         slashed_validators=jnp.sum(state.slashed, dtype=jnp.uint64),
         exiting_validators=jnp.sum(active & (state.exit_epoch != NEVER), dtype=jnp.uint64),
         finalized_epoch=state.finalized_epoch,
@@ -151,3 +155,8 @@ def look(
             "execution_income_eth": execution_income_eth[place],
         },
     )
+
+
+def _within(epochs: jax.Array, after: jax.Array, until: jax.Array) -> jax.Array:
+    """How many of the epochs [V] are later than one and no later than another, uint64."""
+    return jnp.sum((epochs > after) & (epochs <= until), dtype=jnp.uint64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,9 @@ def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Ar
         raise ValueError(
             f"slot must be the first of an epoch, a multiple of {rules.slots_per_epoch}, got {int(state.slot)}"
         )
+    epoch = int(state.slot) // rules.slots_per_epoch
+    if not np.any((np.asarray(state.activation_epoch) <= epoch) & (epoch < np.asarray(state.exit_epoch))):
+        raise ValueError(f"somebody must be active in the epoch of the state, {epoch}, got nobody")
     check_behaviour(rules, state, behaviour)
     state = jax.tree.map(jnp.asarray, state)
     groups = 0 if behaviour.group is None else np.shape(behaviour.outage_chance)[0]
@@ -93,24 +97,39 @@ def simulate(
         n_epochs: how many epochs to go on.
         key: from `jax.random.key`; the same key gives the same result, also in parts, and on any number of devices.
         record_every: epochs from one record to the next; one record of all epochs if None.
-        sample_block_value: draws of block values, ETH, as `sampler(key, shape)`; none if None. One compilation serves
-            every call with the same function.
+        sample_block_value: a JAX function that draws block values, ETH, as `sampler(key, shape)`; none if None. One
+            compilation serves every call with the same function.
         levels: of the quantiles over validators in a record.
         traced: validators whose balances, scores and incomes are recorded one by one.
         observer: called with the simulation and the record after every window, for progress and checkpoints; what it
-            wants to keep it must copy, since the next window uses the same memory.
+            wants to keep it must copy (`jax.device_get`), since the next window uses the same memory.
 
     Returns:
         The simulation after the last epoch, and the records with a leading axis [R].
 
     Raises:
-        ValueError: JAX is not in 64-bit mode; the state is not in the first slot of an epoch; an argument is out of
-            range; a behaviour does not fit, or overlaps (`check_behaviour`).
+        ValueError: JAX is not in 64-bit mode; the state is not in the first slot of an epoch, or nobody is active; an
+            argument is out of range; a behaviour does not fit, or overlaps (`check_behaviour`); a sampler cannot be
+            right (`duties.check_sampler`).
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxstake.beacon import rules
+        >>> from jaxstake.beacon.arrays import healthy_state
+        >>> with jax.enable_x64(True):
+        ...     fulu = rules.get("fulu", preset="minimal")
+        ...     state = healthy_state(fulu, np.full(64, 32_000_000_000))
+        ...     end, record = simulate(
+        ...         fulu, state, Behaviour(target=0.9, head=0.8), n_epochs=6, key=jax.random.key(1), record_every=3
+        ...     )
+        >>> record.tally.attestation_rewards.shape, int(end.elapsed)
+        ((2,), 6)
 
     Source: the specification's `state_transition`, as far as stake is concerned. Left out: builders of Gloas, whose
     payments do not change what is staked; operations do not compete for room in blocks.
     """
-    every = n_epochs if record_every is None else record_every
+    n_epochs = operator.index(n_epochs)
+    every = n_epochs if record_every is None else operator.index(record_every)
     if n_epochs < 1 or every < 1:
         raise ValueError(f"n_epochs and record_every must be at least 1, got {n_epochs} and {every}")
     simulation = state if isinstance(state, Simulation) else begin(rules, state, behaviour, key=key)
@@ -118,6 +137,8 @@ def simulate(
     for name, values, low, high in (("levels", levels, 0, 1), ("traced", traced, 0, rows - 1)):
         if any(not low <= value <= high for value in values):
             raise ValueError(f"{name} must be in [{low}, {high}], got {values}")
+    if sample_block_value is not None:
+        duties.check_sampler(sample_block_value)
     behaviour = jax.tree.map(jnp.asarray, behaviour)
     # A buffer that the caller holds must not be given away.
     simulation = jax.tree.map(jnp.array, simulation)

@@ -68,10 +68,10 @@ def simulate_command(
             setup = simulation_setup.build(plan)
         except ValueError as error:
             raise ValueError(f"{config}: {error}") from error
-        for note in simulation_setup.notes(plan):
-            typer.echo(f"note: {note}", err=True)
         with _alone(out):
             simulation, records, resumed = _start(plan, setup, out)
+            for note in simulation_setup.notes(plan):
+                typer.echo(f"note: {note}", err=True)
             complete = resumed == setup.epochs
             if not complete:
                 simulation, records = _run(plan, setup, simulation, records, out)
@@ -195,6 +195,7 @@ def _results(
         identity = json_module.dumps(_identity(plan), sort_keys=True)
         about = {"title": plan.title, "configuration": identity}
         dataset = simulation_table.to_dataset(table, attributes=about, traced=records.traced, rows=setup.traced)
+        dataset = dataset.assign(simulation_table.incomes(simulation))
         replace_store(paths["dataset"], dataset, identity=hashlib.sha256(identity.encode()).hexdigest())
     if missing - {"table", "dataset"}:
         figures = simulation_figures.every(
@@ -232,7 +233,7 @@ def _print(found: dict[str, Any], out: Path) -> None:
     if found["complete_before"]:
         screen.print(f"{out} holds this simulation already, complete; nothing was computed", soft_wrap=True)
     elif found["resumed_from_epoch"]:
-        screen.print(f"went on from epoch {found['resumed_from_epoch']:,}")
+        screen.print(f"went on after {found['resumed_from_epoch']:,} epochs")
     for name, path in found["paths"].items():
         screen.print(f"{name.replace('_', ' ')}: {path}", soft_wrap=True)
 
@@ -241,10 +242,16 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What the table says, a row each."""
     eth = {name: f"{value:,.3f} ETH" for name, value in found.items() if name.endswith("_eth")}
     share = {name: f"{100 * value:.3f} %" for name, value in found.items() if isinstance(value, float)}
-    lasting = found["consensus_rate_per_year"] > -1.0  # nobody loses more than everything
+    crisis = found["leak_epochs"] > 0 or found["slashed_validators"] > 0
+    paces = {
+        "consensus return a year at that pace": share["consensus_rate_per_year"],
+        "block values over stake, a year at that pace": share["execution_rate_per_year"],
+    }
     return [
         ("validators at the start", f"{found['validators_at_start']:,}"),
         ("active at the end", f"{found['active_validators']:,}"),
+        ("became active", f"{found['entered_validators']:,}"),
+        ("ceased to be active", f"{found['left_validators']:,}"),
         ("slashed", f"{found['slashed_validators']:,}"),
         ("balances at the start", eth["balance_at_start_eth"]),
         ("active stake at the end", eth["active_stake_eth"]),
@@ -259,9 +266,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("of it for slashings", f"{found['slashing_penalties_eth'] + found['correlation_penalties_eth']:,.3f} ETH"),
         ("block values", eth["block_value_eth"]),
         ("consensus return since the start", share["consensus_return"]),
-        ("consensus return a year at that pace", share["consensus_rate_per_year"] if lasting else "all is lost"),
         ("block values over stake, since the start", share["execution_return"]),
-        ("block values over stake, a year at that pace", share["execution_rate_per_year"]),
+        *(() if crisis else paces.items()),  # nobody has a crisis all year
         ("income of a validator, median", f"{found['income_eth_p50']:,.6f} ETH"),
         ("one in twenty has less than", f"{found['income_eth_p5']:,.6f} ETH"),
         ("one in twenty has more than", f"{found['income_eth_p95']:,.6f} ETH"),

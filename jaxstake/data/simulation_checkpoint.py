@@ -20,7 +20,7 @@ import numpy as np
 from jaxstake.beacon.records import Record, Tally
 from jaxstake.beacon.simulation import Simulation
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of the file; files of another one are refused."""
 
 _IDENTITY, _STATE, _RECORDS = "identity", "simulation", "records"

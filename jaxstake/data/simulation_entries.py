@@ -14,6 +14,8 @@ from jaxstake.beacon.behaviour import CHANCES
 from jaxstake.core.leaves import unknown_name
 from jaxstake.data.simulation_values import check_keys, fraction, fractions, length, not_both, number, positive, whole
 
+MOST_VALIDATORS = 1 << 24
+"""Rows among which proposers can be drawn."""
 BALANCE_ETH = 32
 """Balance of a validator without compounding credentials."""
 
@@ -43,7 +45,7 @@ def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[st
     if validators is None and "validators" not in table:
         raise ValueError("registry.validators must be given, got none")
     given = ("registry.validators", table.get("validators")) if validators is None else ("validators", validators)
-    n = whole(*given, 1)
+    n = whole(*given, 1, MOST_VALIDATORS)
     not_both("registry", table, "compounding_share", "stake_eth")
     large = whole("registry.compounding_balance_eth", table.get("compounding_balance_eth", 2048), BALANCE_ETH, 2048)
     compounding = round(n * fraction("registry.compounding_share", table.get("compounding_share", 0.0)))
@@ -51,7 +53,12 @@ def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[st
         wanted = positive("registry.stake_eth", table["stake_eth"])
         step = max(large - BALANCE_ETH, 1)
         compounding = min(max(round((wanted - BALANCE_ETH * n) / step), 0), n)
-    return {"validators": n, "compounding": compounding, "compounding_balance_eth": large}
+    return {
+        "validators": n,
+        "compounding": compounding,
+        "compounding_balance_eth": large,
+        "stake_eth": float(table["stake_eth"]) if "stake_eth" in table else None,
+    }
 
 
 def stake_eth(found: Mapping[str, Any]) -> int:
@@ -65,7 +72,10 @@ def stake_eth(found: Mapping[str, Any]) -> int:
 
 
 def chances(table: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """Chances by name, each a number or a list with one for each validator."""
+    """Chances by name, each a number or a list with one for each validator.
+
+    A vote for the head is one for the target, and that one for the source, so the rarer ones follow if not given.
+    """
     check_keys("chances", table, CHANCES)
     found: dict[str, Any] = {}
     for name, value in table.items():
@@ -73,6 +83,9 @@ def chances(table: Mapping[str, Any], n: int) -> dict[str, Any]:
         found[name] = fractions(full, value) if isinstance(value, list) else fraction(full, value)
         if isinstance(value, list) and len(value) != n:
             raise ValueError(f"{full} must be one number or one for each of the {n} validators, got {len(value)}")
+    for likelier, rarer in (("source", "target"), ("target", "head")):
+        if likelier in found:
+            found.setdefault(rarer, found[likelier])
     return found
 
 

@@ -10,12 +10,11 @@ import numpy as np
 
 from jaxstake.beacon import behaviour as acts
 from jaxstake.beacon import rules as rules_of
-from jaxstake.beacon.arrays import state_from_arrays
+from jaxstake.beacon.arrays import healthy_state
 from jaxstake.beacon.behaviour import Behaviour
-from jaxstake.beacon.integers import NEVER
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
-from jaxstake.data.simulation_entries import BALANCE_ETH
+from jaxstake.data.simulation_entries import BALANCE_ETH, stake_eth
 from jaxstake.data.simulation_file import Plan
 from jaxstake.economy import block_value
 from jaxstake.protocol import forks
@@ -96,14 +95,33 @@ def _sampler(table: dict[str, Any] | None) -> BlockValueSampler | None:
 
 
 def notes(plan: Plan) -> list[str]:
-    """What a reader of the results should know beforehand: schedules that cannot do anything."""
-    from jaxstake.data.simulation_entries import stake_eth
-
-    if not plan.schedules["merges"]:
-        return []
+    """What a reader of the results should know beforehand: what of the plan cannot happen."""
+    found, wanted, n = [], plan.registry["stake_eth"], plan.registry["validators"]
+    held = stake_eth(plan.registry)
+    if wanted is not None and abs(wanted - held) > plan.registry["compounding_balance_eth"]:
+        found.append(
+            f"{n:,} validators hold {held:,} ETH, not the {wanted:,.0f} of registry.stake_eth: rewards per ETH and "
+            "limits of queues are those of that stake"
+        )
+    for kind, entries in plan.schedules.items():
+        starts = {f"{kind}[{place}]": entry["from_epoch"] for place, entry in enumerate(entries)}
+        found += [
+            f"nothing comes of {name}: it starts after {start:,} epochs, the simulation ends after {plan.epochs:,}"
+            for name, start in starts.items()
+            if start >= plan.epochs
+        ]
     rules = rules_of.get(plan.fork, preset=plan.preset)  # type: ignore[arg-type]
-    limit = _consolidation_churn_eth(rules, stake_eth(plan.registry))
-    least = rules.min_activation_balance_gwei / _GWEI
+    for place, entry in enumerate(plan.schedules["deposits"]):
+        if entry["amount"] < rules.min_activation_balance_gwei:
+            found.append(
+                f"the validators of deposits[{place}] never become active: that takes "
+                f"{rules.min_activation_balance_gwei / _GWEI:g} ETH, and they have {entry['amount'] / _GWEI:g}"
+            )
+    return found + (_idle_merges(plan, rules) if plan.schedules["merges"] else [])
+
+
+def _idle_merges(plan: Plan, rules: Rules) -> list[str]:
+    limit, least = _consolidation_churn_eth(rules, stake_eth(plan.registry)), rules.min_activation_balance_gwei / _GWEI
     if limit > least:
         return []
     return [
@@ -127,29 +145,12 @@ def _state(plan: Plan, rules: Rules) -> BeaconState:
     # Spread evenly, so that every cohort has its part of them.
     large = (row + 1) * compounding // n > row * compounding // n
     held = np.where(large, plan.registry["compounding_balance_eth"], BALANCE_ETH).astype(np.uint64) * np.uint64(_GWEI)
-    zeros, never = np.zeros(n, np.uint64), np.full(n, NEVER)
     deposits = sum(entry["count"] for entry in plan.schedules["deposits"])
-    return state_from_arrays(
+    return healthy_state(
         rules,
-        {
-            "slot": np.uint64(START_EPOCH * rules.slots_per_epoch),
-            "justification_bits": np.ones(4, bool),
-            "previous_justified_epoch": np.uint64(START_EPOCH - 2),
-            "current_justified_epoch": np.uint64(START_EPOCH - 1),
-            "finalized_epoch": np.uint64(START_EPOCH - 2),
-            "balances": held,
-            "effective_balance": held,
-            "inactivity_scores": zeros,
-            "previous_epoch_participation": np.full(n, 0b111, np.uint8),
-            "current_epoch_participation": np.zeros(n, np.uint8),
-            "slashed": np.zeros(n, bool),
-            "activation_eligibility_epoch": zeros,
-            "activation_epoch": zeros,
-            "exit_epoch": never,
-            "withdrawable_epoch": never,
-            "cred_prefix": np.where(large, 2, 1).astype(np.uint8),
-            "slashings": np.zeros(rules.epochs_per_slashings_vector, np.uint64),
-        },
+        held,
+        compounding=large,
+        epoch=START_EPOCH,
         validator_capacity=n + deposits,
         queue_capacity=_queue_capacity(plan, deposits),
     )

@@ -8,6 +8,9 @@ from typing import Any
 
 from jaxstake.core.leaves import unknown_name
 
+MOST_EPOCHS = 1 << 31
+"""Epochs that are told apart by their random numbers."""
+
 
 def check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
     """Raise `ValueError` at a key that is not known; the message has the nearest."""
@@ -82,8 +85,11 @@ def length(where: str, table: Mapping[str, Any], per_day: float) -> int:
     dot = f"{where}." if where else ""
     not_both(where, table, "days", "epochs")
     if "epochs" in table:
-        return whole(f"{dot}epochs", table["epochs"], 1)
-    return max(1, round(positive(f"{dot}days", table["days"]) * per_day))
+        return whole(f"{dot}epochs", table["epochs"], 1, MOST_EPOCHS)
+    days = positive(f"{dot}days", table["days"])
+    if days * per_day > MOST_EPOCHS:
+        raise ValueError(f"{dot}days must be at most {MOST_EPOCHS / per_day:,.0f}, got {days:g}")
+    return max(1, round(days * per_day))
 
 
 def not_both(where: str, table: Mapping[str, Any], one: str, other: str) -> None:

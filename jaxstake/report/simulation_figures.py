@@ -184,7 +184,7 @@ def income_quantiles(
     with style():
         figure, (axes,) = canvas(height=3.9)
         for (low, high), color in zip(pairs, colors, strict=False):
-            label = f"{100 * (levels[high] - levels[low]):g} %" + ("" if low else " of validators")
+            label = f"{100 * (levels[high] - levels[low]):g} %" + ("" if low else " of validators at the start")
             axes.fill_between(days, values[:, low], values[:, high], color=color, linewidth=0.0, label=label)
         _line(axes, days, values[:, len(levels) // 2], color=ACCENT, label="median")
         _traced(axes, days, records, rows)

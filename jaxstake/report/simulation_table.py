@@ -124,6 +124,20 @@ def to_dataset(
     return xarray.Dataset(found, coords=coordinates, attrs=dict(attributes))
 
 
+def incomes(simulation: Simulation) -> dict[str, Any]:
+    """Income of every row of the registry since the start, as variables over `row`, so that any group can be summed."""
+    from jaxstake.beacon.simulation import consensus_income_eth
+
+    about = {"consensus": "rewards less penalties", "execution": "block values"}
+    found = {"consensus": consensus_income_eth(simulation), "execution": simulation.execution_income_eth}
+    return {
+        f"{name}_income_by_row_eth": (
+            "row", np.asarray(values), {"units": "ETH", "long_name": f"{about[name]} of each row at the end"},
+        )
+        for name, values in found.items()
+    }  # fmt: skip
+
+
 def summary(simulation: Simulation, records: Record, *, epochs_per_day: float, slots_per_epoch: int) -> dict[str, Any]:
     """The simulation in a few numbers, ETH, days and fractions.
 
@@ -147,6 +161,8 @@ def summary(simulation: Simulation, records: Record, *, epochs_per_day: float, s
         "days": days,
         "validators_at_start": int((np.asarray(simulation.at_start) > 0).sum()),
         "active_validators": int(records.active_validators[last]),
+        "entered_validators": int(np.asarray(records.entered_validators).sum()),
+        "left_validators": int(np.asarray(records.left_validators).sum()),
         "slashed_validators": int(records.slashed_validators[last]),
         "balance_at_start_eth": start,
         "active_stake_eth": int(records.active_stake[last]) / ETH,

@@ -11,7 +11,7 @@ import pytest
 
 from jaxstake.beacon import records, rules, simulation
 from jaxstake.beacon.advance import advance
-from jaxstake.beacon.arrays import arrays_from_state, state_from_arrays
+from jaxstake.beacon.arrays import arrays_from_state, healthy_state, state_from_arrays
 from jaxstake.beacon.behaviour import Behaviour, Deposits, Event, Merge, Offline
 from jaxstake.beacon.simulation import Simulation, consensus_income_eth, simulate
 from tests.beacon.networks import ETH, network
@@ -259,6 +259,40 @@ def test_other_bad_arguments_are_refused():
     merges = Behaviour(merges=(Merge(first=0, count=8, from_epoch=0, per_epoch=1, group=2),))
     with pytest.raises(ValueError, match="deposits and merges need the queues of Electra"):
         simulate(r, state, merges, n_epochs=1, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (lambda key, shape: np.random.default_rng(0).exponential(size=shape), "must draw with its key"),
+        (lambda key, shape: 0.05, r"floats of the shape it is asked for, \(2, 32\), got .* of shape \(\)"),
+        (lambda key, shape: jax.random.randint(key, shape, 0, 9), "must give floats"),
+        (lambda key, shape: jax.random.normal(key, shape), "must give values of at least 0 ETH, got -"),
+        (lambda key, shape: jnp.log(jax.random.normal(key, shape)), "must give values of at least 0 ETH, got nan"),
+    ],
+)
+def test_samplers_that_cannot_be_right_are_refused(sampler, message):
+    r, state = network("deneb", 64)
+    with pytest.raises(ValueError, match=message):
+        simulate(r, state, Behaviour(), n_epochs=1, key=KEY, sample_block_value=sampler)
+
+
+def test_a_network_without_room_or_without_anybody_is_refused():
+    r, state = network("electra", 64)
+    deposits = Behaviour(deposits=(Deposits(from_epoch=0, to_epoch=5, amount=32 * ETH, per_epoch=1),))
+    with pytest.raises(ValueError, match="deposits need rows for new validators, a validator_capacity above"):
+        simulate(r, state, deposits, n_epochs=1, key=KEY)
+    full = np.full(8, 32 * ETH)
+    merges = Behaviour(merges=(Merge(first=0, count=4, from_epoch=0, per_epoch=1, group=2),))
+    with pytest.raises(ValueError, match="merges need places in pending_deposits, a queue_capacity of at least 1"):
+        simulate(r, healthy_state(r, full), merges, n_epochs=1, key=KEY)
+    with pytest.raises(ValueError, match="deposits need places in pending_deposits"):
+        simulate(r, healthy_state(r, full, validator_capacity=9), deposits, n_epochs=1, key=KEY)
+    gone = dataclasses.replace(state, exit_epoch=jnp.zeros_like(state.exit_epoch))
+    with pytest.raises(ValueError, match="somebody must be active in the epoch of the state, 9216, got nobody"):
+        simulate(r, gone, Behaviour(), n_epochs=1, key=KEY)
+    with pytest.raises(ValueError, match="epoch must be at least 2, got 1"):
+        healthy_state(r, full, epoch=1)
 
 
 def test_times_offline_may_follow_each_other():

@@ -57,7 +57,10 @@ def test_the_books_balance(whole):
 
 def test_dataset_is_labelled(whole):
     with xarray.open_zarr(whole[0] / "records.zarr", consolidated=False) as dataset:
-        assert dict(dataset.sizes) == {"day": 3, "level": 7, "validator": 2}
+        assert dict(dataset.sizes) == {"day": 3, "level": 7, "validator": 2, "row": 300}
+        assert all(variable.attrs["long_name"] for variable in dataset.variables.values())
+        own = dataset["consensus_income_by_row_eth"] + dataset["execution_income_by_row_eth"]
+        np.testing.assert_allclose(np.quantile(own, 0.5), dataset["income_eth"].sel(level=0.5)[-1])
         last = dataset.isel(day=-1)
         np.testing.assert_array_equal(
             last["traced_balance_gwei"], checkpoint_of(whole[0])["simulation.state.balances"][[3, 250]]

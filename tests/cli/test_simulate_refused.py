@@ -76,7 +76,7 @@ def _without_records(arrays, identity):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_of_old_format, "is of another version (format is 0 there and 1 here)"),
+        (_of_old_format, "is of another version (format is 0 there and 2 here)"),
         (_of_other_release, 'is of another version (version.jaxstake is "0.0.1" there'),
         (_without_balances, "is damaged: state.balances is missing or of another shape or type"),
         (_of_other_length, "is damaged: state.balances is missing or of another shape or type"),

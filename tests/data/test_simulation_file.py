@@ -131,6 +131,25 @@ def test_block_values_of_any_family(x64, family):
     assert sampler == simulation_setup.build(parse(text)).sample_block_value
 
 
+def test_rarer_chances_follow_the_likelier_ones():
+    assert parse(BASE + "[chances]\nsource = 0.9").chances == {"source": 0.9, "target": 0.9, "head": 0.9}
+    assert parse(BASE + "[chances]\ntarget = 0.9\nhead = 0.8").chances == {"target": 0.9, "head": 0.8}
+
+
+@pytest.mark.usefixtures("only_x64")
+def test_what_cannot_happen_is_noted():
+    def notes(text):
+        return simulation_setup.notes(parse(text))
+
+    assert notes(BASE + "stake_eth = 6400\n[[exits]]\nshare = 0.1") == []
+    (note,) = notes(BASE + "stake_eth = 42e6")
+    assert "200 validators hold 409,600 ETH, not the 42,000,000 of registry.stake_eth" in note
+    (note,) = notes(BASE + "[[offline]]\nshare = 0.1\nfrom_epoch = 8\nepochs = 2")
+    assert note == "nothing comes of offline[0]: it starts after 8 epochs, the simulation ends after 8"
+    (note,) = notes(BASE + "[[deposits]]\ncount = 1\namount_eth = 31")
+    assert "the validators of deposits[0] never become active: that takes 32 ETH, and they have 31" in note
+
+
 def test_rows_may_be_traced():
     assert parse("traced = [3, 199]\n" + BASE).traced == [3, 199]
     assert parse(BASE, overrides={"traced": [7]}).traced == [7]
@@ -170,6 +189,8 @@ BAD = [
         ["block_value.log_scale must be greater than 0 and finite, got 0"],
     ),
     (BASE + "[block_value]\nfamily = 'SkewLogNormal'\nmedian_eth = 1", ["unknown key of block_value 'median_eth'"]),
+    ("epochs = 8\n[registry]\nvalidators = 16777217", ["registry.validators must be at most 16777216, got 16777217"]),
+    ("days = 1e8\n[registry]\nvalidators = 9", ["days must be at most 9,544,372, got 1e+08"]),
     ("traced = 3\n" + BASE, ["traced must be a list of rows, got 3"]),
     ("traced = [1, 200]\n" + BASE, ["traced[1] must be at most 199, got 200"]),
     ("traced = [5, 5]\n" + BASE, ["traced must name each row once, got [5, 5]"]),
