@@ -118,7 +118,8 @@ def _head(column: jax.Array, window: int) -> jax.Array:
 def _validator_of(state: BeaconState, pubkey_id: jax.Array) -> jax.Array:
     """Row of the validator with each key [K], or the number of rows for a key that is not registered.
 
-    Keys are usually their own index; a key for which this fails is searched for.
+    Keys are usually their own index, in which case those from the number of validators on are new. Where this fails
+    somewhere in the registry, the keys are searched for.
     """
     rows = state.pubkey_id.shape[0]
     guess = jnp.minimum(pubkey_id, rows - 1).astype(jnp.int64)
@@ -127,7 +128,13 @@ def _validator_of(state: BeaconState, pubkey_id: jax.Array) -> jax.Array:
         # One key after another, as a table of all keys by all rows would be larger than the state.
         return jax.lax.map(lambda key: first(state.pubkey_id == key), pubkey_id).astype(jnp.int64)
 
-    return jax.lax.cond(jnp.all(state.pubkey_id[guess] == pubkey_id), lambda: guess, search)
+    def look() -> jax.Array:
+        row = jnp.arange(rows, dtype=jnp.uint64)
+        in_order = jnp.all((state.pubkey_id == row) | (row >= state.n_validators))
+        known = jnp.where(pubkey_id < state.n_validators, guess, rows)
+        return jax.lax.cond(in_order, lambda: known, search)
+
+    return jax.lax.cond(jnp.all(state.pubkey_id[guess] == pubkey_id), lambda: guess, look)
 
 
 def _apply_deposits(

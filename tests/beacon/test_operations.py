@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstake.beacon import duties, operations, rules, sweep
-from jaxstake.beacon.arrays import arrays_from_state, state_from_arrays
+from jaxstake.beacon import duties, operations, pending, rules, sweep
+from jaxstake.beacon.arrays import arrays_from_state, healthy_state, state_from_arrays
 from jaxstake.beacon.behaviour import Deposits, Merge
 from tests.beacon.random_states import EPOCH, ETH, QUEUE, ROWS, N, as_lists, constants, random_arrays
 from tests.oracles import spec_loops, spec_requests
@@ -195,6 +195,16 @@ def test_deposits_are_queued_under_new_keys():
     assert np.asarray(queue.amount[:3]).tolist() == [32 * ETH] * 3
     assert np.asarray(queue.slot[:3]).tolist() == [int(state.slot)] * 3
     assert r.slots_per_epoch == 8
+
+
+@pytest.mark.parametrize("keys", [range(6), (5, 3, 0, 1, 2, 4), (0, 1, 2, 3, 4, 77), (9, 8, 7, 6, 5, 4)])
+def test_keys_of_deposits_are_found_whatever_their_order(keys):
+    r = rules.get("electra", preset="minimal")
+    state = healthy_state(r, np.full(6, 32 * ETH), validator_capacity=8)
+    state = dataclasses.replace(state, pubkey_id=state.pubkey_id.at[:6].set(np.array(keys, np.uint64)))
+    for wanted in ((0, 5), (6, 7, 100), (3, 6), (77,), (5, 4, 9)):
+        found = pending._validator_of(state, jnp.asarray(wanted, jnp.uint64))
+        assert found.tolist() == [list(keys).index(key) if key in keys else 8 for key in wanted]
 
 
 def test_groups_are_merged_into_their_first():
