@@ -30,7 +30,8 @@ Config = Annotated[
     str,
     typer.Argument(
         metavar="CONFIG",
-        help="TOML file, or one that ships: normal-year, client-bug, supermajority-bug, mass-slashing, consolidation.",
+        help="TOML file, or one that ships: normal-year, client-bug, supermajority-bug, mass-slashing, consolidation. "
+        "`pydoc jaxstake.data.simulation_file` has all keys.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for records, figures and the checkpoint.")]
@@ -70,6 +71,8 @@ def simulate_command(
             raise ValueError(f"{config}: {error}") from error
         with _alone(out):
             simulation, records, resumed = _start(plan, setup, out)
+            if 0 < resumed < setup.epochs:
+                typer.echo(f"goes on after {resumed:,} epochs", err=True)
             for note in simulation_setup.notes(plan):
                 typer.echo(f"note: {note}", err=True)
             complete = resumed == setup.epochs

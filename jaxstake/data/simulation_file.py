@@ -3,7 +3,7 @@
 A file says how long to simulate, which registry to start from, how reliable validators are, and what happens to whom::
 
     title = "a third offline for a week"
-    fork = "fulu"                  # rules; preset = "minimal" for the small ones
+    fork = "fulu"                  # whose rules hold, altair to gloas; preset = "minimal" for the small network
     days = 21                      # or epochs
     record_every = 15              # epochs
     seed = 1
@@ -15,14 +15,44 @@ A file says how long to simulate, which registry to start from, how reliable val
     compounding_balance_eth = 2048
 
     [chances]                      # of an online validator; one number, or a list with one for each
-    source = 0.9975
+    source = 0.998                 # 1 if not given
+    target = 0.9965                # as source if not given
+    head = 0.99                    # as target if not given
+    sync = 0.99                    # 1 if not given, as is
+    proposal = 0.9906              # the last
 
-    [block_value]                  # median_eth and mean_eth; or a family, such as "LogNormalPareto", and its parameters
-    [outages]                      # lists of one length: shares, outage_chance, recovery_chance
-    [[offline]]                    # also [[slashings]], [[exits]], [[merges]], [[deposits]]
-    share = 0.3333                 # of the rows, after first_share of them; or first and count
-    from_day = 3                   # or from_epoch
+    [block_value]                  # no table for none
+    family = "LogNormalPareto"     # or LogNormalMixture, SkewLogNormal; LogNormal also with median_eth and mean_eth
+    log_mean = -3.04
+    log_std = 0.67
+    threshold_eth = 0.113
+    tail_share = 0.2
+    tail_scale_eth = 0.073
+    tail_shape = 0.76
+
+    [outages]                      # operators that fail as a whole, one for each place of the lists
+    shares = [0.05, 0.02]          # of the rows, one after another
+    outage_chance = [0.0002, 0.0004]
+    recovery_chance = [0.05, 0.05]
+
+    [[offline]]                    # also [[slashings]], [[exits]], [[merges]], [[deposits]], each as often as needed
+    share = 0.3333                 # of the rows; or count
+    first_share = 0.1              # after the first tenth of them; or first
+    from_day = 3                   # or from_epoch; 0 if not given
     days = 7                       # or epochs; until_finality = true ends it earlier
+
+    [[exits]]
+    first = 19_000
+    count = 100
+    from_day = 5
+    per_epoch = 1                  # a validator
+    every = 4                      # every four epochs
+
+    [[deposits]]
+    stake_share = 0.01             # of the stake at the start; or count
+    amount_eth = 2048              # of each; above 32 they compound, unless compounding = false
+    from_day = 6
+    days = 10
 
 Slashings, exits, merges and deposits are spread evenly over their `days`, or come at a rate: `per_epoch` of them every
 `every` epochs, 1 and 1 if not given. With neither slashings come at once and the others one an epoch. Merges need a

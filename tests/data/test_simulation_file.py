@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import textwrap
 import tomllib
 from importlib import resources
 
@@ -129,6 +130,18 @@ def test_block_values_of_any_family(x64, family):
     error = math.sqrt(float(block_value.variance(family)) / drawn.size)
     assert abs(drawn.mean() - float(block_value.mean(family))) < 5 * error
     assert sampler == simulation_setup.build(parse(text)).sample_block_value
+
+
+def test_the_example_of_the_documentation_is_a_simulation(x64):
+    """With every key that there is, but those of merges and those that exclude another."""
+    text = textwrap.dedent(simulation_file.__doc__.partition("::\n")[2].partition("Slashings, exits")[0])
+    plan = parse(text)
+    assert {kind for kind, entries in plan.schedules.items() if entries} == {"offline", "exits", "deposits"}
+    assert plan.block_value["family"] == "LogNormalPareto"
+    if x64:
+        setup = simulation_setup.build(plan)
+        assert setup.traced == (0, 20_000)
+        assert simulation_setup.notes(plan) == []
 
 
 def test_rarer_chances_follow_the_likelier_ones():
