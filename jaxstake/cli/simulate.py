@@ -62,7 +62,7 @@ def simulate_command(
     overrides = {"validators": validators, "epochs": epochs, "seed": seed, "record_every": record_every}
     overrides |= {"traced": trace or None}
     with bad_input(ValueError, OSError):
-        from jaxstake.data import simulation_file, simulation_setup
+        from jaxstake.data import simulation_file, simulation_notes, simulation_setup
 
         plan = simulation_file.read(config, overrides=overrides)
         try:
@@ -73,7 +73,7 @@ def simulate_command(
             simulation, records, resumed = _start(plan, setup, out)
             if 0 < resumed < setup.epochs:
                 typer.echo(f"goes on after {resumed:,} epochs", err=True)
-            for note in simulation_setup.notes(plan):
+            for note in simulation_notes.notes(plan):
                 typer.echo(f"note: {note}", err=True)
             complete = resumed == setup.epochs
             if not complete:

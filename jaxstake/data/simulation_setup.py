@@ -14,7 +14,7 @@ from jaxstake.beacon.arrays import healthy_state
 from jaxstake.beacon.behaviour import Behaviour
 from jaxstake.beacon.rules import Rules
 from jaxstake.beacon.state import BeaconState
-from jaxstake.data.simulation_entries import BALANCE_ETH, stake_eth
+from jaxstake.data.simulation_entries import BALANCE_ETH
 from jaxstake.data.simulation_file import Plan
 from jaxstake.economy import block_value
 from jaxstake.protocol import forks
@@ -92,48 +92,6 @@ def _sampler(table: dict[str, Any] | None) -> BlockValueSampler | None:
     if table is None:
         return None
     return BlockValueSampler(table["family"], tuple((name, table[name]) for name in table if name != "family"))
-
-
-def notes(plan: Plan) -> list[str]:
-    """What a reader of the results should know beforehand: what of the plan cannot happen."""
-    found, wanted, n = [], plan.registry["stake_eth"], plan.registry["validators"]
-    held = stake_eth(plan.registry)
-    if wanted is not None and abs(wanted - held) > plan.registry["compounding_balance_eth"]:
-        found.append(
-            f"{n:,} validators hold {held:,} ETH, not the {wanted:,.0f} of registry.stake_eth: rewards per ETH and "
-            "limits of queues are those of that stake"
-        )
-    for kind, entries in plan.schedules.items():
-        starts = {f"{kind}[{place}]": entry["from_epoch"] for place, entry in enumerate(entries)}
-        found += [
-            f"nothing comes of {name}: it starts after {start:,} epochs, the simulation ends after {plan.epochs:,}"
-            for name, start in starts.items()
-            if start >= plan.epochs
-        ]
-    rules = rules_of.get(plan.fork, preset=plan.preset)  # type: ignore[arg-type]
-    for place, entry in enumerate(plan.schedules["deposits"]):
-        if entry["amount"] < rules.min_activation_balance_gwei:
-            found.append(
-                f"the validators of deposits[{place}] never become active: that takes "
-                f"{rules.min_activation_balance_gwei / _GWEI:g} ETH, and they have {entry['amount'] / _GWEI:g}"
-            )
-    return found + (_idle_merges(plan, rules) if plan.schedules["merges"] else [])
-
-
-def _idle_merges(plan: Plan, rules: Rules) -> list[str]:
-    limit, least = _consolidation_churn_eth(rules, stake_eth(plan.registry)), rules.min_activation_balance_gwei / _GWEI
-    if limit > least:
-        return []
-    return [
-        f"the merges do nothing: {plan.fork} ignores them while the churn limit of consolidations is at most {least:g} "
-        f"ETH, and at this stake it is {limit:g} ETH; take more validators"
-    ]
-
-
-def _consolidation_churn_eth(rules: Rules, stake: int) -> float:
-    from jaxstake.beacon.churn import get_consolidation_churn_limit
-
-    return float(get_consolidation_churn_limit(rules, total_active_balance=jax.numpy.uint64(stake * _GWEI))) / _GWEI
 
 
 def _state(plan: Plan, rules: Rules) -> BeaconState:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxstake.data import simulation_file, simulation_setup
+from jaxstake.data import simulation_file, simulation_notes, simulation_setup
 from jaxstake.data.simulation_file import NAMES, parse, read
 from jaxstake.economy import block_value
 
@@ -141,7 +141,7 @@ def test_the_example_of_the_documentation_is_a_simulation(x64):
     if x64:
         setup = simulation_setup.build(plan)
         assert setup.traced == (0, 20_000)
-        assert simulation_setup.notes(plan) == []
+        assert simulation_notes.notes(plan) == []
 
 
 def test_rarer_chances_follow_the_likelier_ones():
@@ -152,13 +152,17 @@ def test_rarer_chances_follow_the_likelier_ones():
 @pytest.mark.usefixtures("only_x64")
 def test_what_cannot_happen_is_noted():
     def notes(text):
-        return simulation_setup.notes(parse(text))
+        return simulation_notes.notes(parse(text))
 
     assert notes(BASE + "stake_eth = 6400\n[[exits]]\nshare = 0.1") == []
     (note,) = notes(BASE + "stake_eth = 42e6")
     assert "200 validators hold 409,600 ETH, not the 42,000,000 of registry.stake_eth" in note
     (note,) = notes(BASE + "[[offline]]\nshare = 0.1\nfrom_epoch = 8\nepochs = 2")
     assert note == "nothing comes of offline[0]: it starts after 8 epochs, the simulation ends after 8"
+    crowd = "epochs = 8\n[registry]\nvalidators = 2000\n[[exits]]\nshare = 1\nepochs = 3\n"
+    (note,) = notes(crowd)
+    assert "exits[0] has 667 in an epoch, and the blocks of one have room for 512 exits" in note
+    assert notes(crowd.replace("epochs = 3", "epochs = 4")) == []
     (note,) = notes(BASE + "[[deposits]]\ncount = 1\namount_eth = 31")
     assert "the validators of deposits[0] never become active: that takes 32 ETH, and they have 31" in note
 
@@ -312,7 +316,7 @@ def test_early_forks_have_no_compounding_validators():
 
 @pytest.mark.usefixtures("only_x64")
 def test_merges_that_cannot_happen_are_noted():
-    assert simulation_setup.notes(read("consolidation")) == []
-    (note,) = simulation_setup.notes(read("consolidation", overrides={"validators": 600}))
+    assert simulation_notes.notes(read("consolidation")) == []
+    (note,) = simulation_notes.notes(read("consolidation", overrides={"validators": 600}))
     assert "gloas ignores them" in note
     assert "0 ETH" in note
