@@ -74,8 +74,8 @@ def _crowded(plan: Plan, rules: Rules) -> list[str]:
             most = min(-(-entry["per_epoch"] // entry["every"]), entry["count"])
             if most > room:
                 found.append(
-                    f"{kind}[{place}] has {most:,} in an epoch, and the blocks of one have room for {room:,} {words}: on "
-                    "a chain it would take longer"
+                    f"{kind}[{place}] has {most:,} in an epoch, where blocks have room for {room:,} {words}: a chain "
+                    "would take longer"
                 )
     return found
 

@@ -161,7 +161,7 @@ def test_what_cannot_happen_is_noted():
     assert note == "nothing comes of offline[0]: it starts after 8 epochs, the simulation ends after 8"
     crowd = "epochs = 8\n[registry]\nvalidators = 2000\n[[exits]]\nshare = 1\nepochs = 3\n"
     (note,) = notes(crowd)
-    assert "exits[0] has 667 in an epoch, and the blocks of one have room for 512 exits" in note
+    assert "exits[0] has 667 in an epoch, where blocks have room for 512 exits" in note
     assert notes(crowd.replace("epochs = 3", "epochs = 4")) == []
     (note,) = notes(BASE + "[[deposits]]\ncount = 1\namount_eth = 31")
     assert "the validators of deposits[0] never become active: that takes 32 ETH, and they have 31" in note
