@@ -49,9 +49,8 @@ def test_the_plain_step_is_the_transition_of_a_plain_network(offline):
     expected = epoch.numpy_epoch(r, arrays)
     numbers = [jnp.asarray(arrays[name].astype(np.int64)) for name in plain_epoch.COLUMNS]
     start = (*numbers, jnp.asarray(votes))
-    balances, effective, scores, drawn = plain_epoch.run(
-        r, start, simulated.BEHAVIOUR, jnp.asarray(1), jax.random.key(0)
-    )
+    end = plain_epoch.run(r, start, simulated.BEHAVIOUR, jnp.asarray(1), jax.random.key(0))
+    balances, effective, scores, drawn = map(np.asarray, end)
     np.testing.assert_array_equal(balances, expected["balances"].astype(np.int64))
     np.testing.assert_array_equal(effective, expected["effective_balance"].astype(np.int64))
     np.testing.assert_array_equal(scores, expected["inactivity_scores"].astype(np.int64))
