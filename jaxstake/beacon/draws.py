@@ -20,6 +20,8 @@ from jaxstake.beacon.state import BeaconState
 
 ONE = 1 << 31
 """A chance of 1 as a threshold on 31 random bits."""
+MOST_ROWS = 1 << 24
+"""Rows among which candidates can be drawn evenly, from 40 bits."""
 CANDIDATES, PATIENCE, MOST_ROUNDS = 1 << 12, 16, 1 << 12
 """Validators looked at in a round of sampling by balance; rounds before asking whether anybody is active at all; and
 rounds after which a place stays empty."""

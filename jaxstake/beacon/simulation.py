@@ -15,7 +15,7 @@ from jaxstake.beacon import duties, queues, records
 from jaxstake.beacon.advance import Simulation, advance
 from jaxstake.beacon.behaviour import Behaviour, check_behaviour
 from jaxstake.beacon.checks import require_state
-from jaxstake.beacon.draws import sample_committee
+from jaxstake.beacon.draws import MOST_ROWS, sample_committee
 from jaxstake.beacon.quiet import is_quiet, watch
 from jaxstake.beacon.records import Record, Tally
 from jaxstake.beacon.rules import Rules
@@ -46,6 +46,8 @@ def begin(rules: Rules, state: BeaconState, behaviour: Behaviour, *, key: jax.Ar
         raise ValueError(
             f"slot must be the first of an epoch, a multiple of {rules.slots_per_epoch}, got {int(state.slot)}"
         )
+    if state.balances.shape[0] > MOST_ROWS:
+        raise ValueError(f"a state must have at most {MOST_ROWS} rows to draw from, got {state.balances.shape[0]}")
     epoch = int(state.slot) // rules.slots_per_epoch
     if not np.any((np.asarray(state.activation_epoch) <= epoch) & (epoch < np.asarray(state.exit_epoch))):
         raise ValueError(f"somebody must be active in the epoch of the state, {epoch}, got nobody")

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxstake.beacon.behaviour import CHANCES
+from jaxstake.beacon.draws import MOST_ROWS
 from jaxstake.core.leaves import unknown_name
 from jaxstake.data.simulation_values import check_keys, fraction, fractions, length, not_both, number, positive, whole
 
-MOST_VALIDATORS = 1 << 24
-"""Rows among which proposers can be drawn."""
 BALANCE_ETH = 32
 """Balance of a validator without compounding credentials."""
 
@@ -45,7 +44,7 @@ def registry(table: Mapping[str, Any], validators: int | None = None) -> dict[st
     if validators is None and "validators" not in table:
         raise ValueError("registry.validators must be given, got none")
     given = ("registry.validators", table.get("validators")) if validators is None else ("validators", validators)
-    n = whole(*given, 1, MOST_VALIDATORS)
+    n = whole(*given, 1, MOST_ROWS)
     not_both("registry", table, "compounding_share", "stake_eth")
     large = whole("registry.compounding_balance_eth", table.get("compounding_balance_eth", 2048), BALANCE_ETH, 2048)
     compounding = round(n * fraction("registry.compounding_share", table.get("compounding_share", 0.0)))

@@ -19,9 +19,6 @@ from jaxstake.data.simulation_file import Plan
 from jaxstake.economy import block_value
 from jaxstake.protocol import forks
 
-START_EPOCH = 2048
-"""Epoch of the chain in which simulations start: validators have been active for long enough to leave or merge."""
-
 _GWEI = 10**9
 _CONTAINERS: dict[str, Any] = {
     "offline": acts.Offline,
@@ -108,7 +105,6 @@ def _state(plan: Plan, rules: Rules) -> BeaconState:
         rules,
         held,
         compounding=large,
-        epoch=START_EPOCH,
         validator_capacity=n + deposits,
         queue_capacity=_queue_capacity(plan, deposits),
     )

@@ -277,7 +277,7 @@ def test_samplers_that_cannot_be_right_are_refused(sampler, message):
         simulate(r, state, Behaviour(), n_epochs=1, key=KEY, sample_block_value=sampler)
 
 
-def test_a_network_without_room_or_without_anybody_is_refused():
+def test_a_network_without_room_or_without_anybody_is_refused(monkeypatch):
     r, state = network("electra", 64)
     deposits = Behaviour(deposits=(Deposits(from_epoch=0, to_epoch=5, amount=32 * ETH, per_epoch=1),))
     with pytest.raises(ValueError, match="deposits need rows for new validators, a validator_capacity above"):
@@ -291,6 +291,9 @@ def test_a_network_without_room_or_without_anybody_is_refused():
     gone = dataclasses.replace(state, exit_epoch=jnp.zeros_like(state.exit_epoch))
     with pytest.raises(ValueError, match="somebody must be active in the epoch of the state, 9216, got nobody"):
         simulate(r, gone, Behaviour(), n_epochs=1, key=KEY)
+    monkeypatch.setattr(simulation, "MOST_ROWS", 63)
+    with pytest.raises(ValueError, match="a state must have at most 63 rows to draw from, got 64"):
+        simulate(r, state, Behaviour(), n_epochs=1, key=KEY)
     with pytest.raises(ValueError, match="epoch must be at least 2, got 1"):
         healthy_state(r, full, epoch=1)
 

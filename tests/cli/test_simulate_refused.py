@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import filelock
 import numpy as np
 import pytest
 
@@ -147,6 +148,14 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(whole, cli, refuse
         process.kill()
     assert bytes_of(whole[0]) == before
     assert cli("simulate", mine, "--out", whole[0]).code == 0
+
+
+def test_a_file_system_without_locks_is_refused(refused, mine, tmp_path, monkeypatch):
+    def acquire(*_, **__):
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    assert "is on a file system without locks" in refused("simulate", mine, "--out", tmp_path)
 
 
 def test_rows_to_trace_must_be_there(refused, mine, tmp_path):
